@@ -1,0 +1,44 @@
+# Everything runs from a fresh clone: each target sets up what it needs (Python 3.11+, Node 20, make, git).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INTEROP := tests/interop/node
+
+.PHONY: demo test test-slow style types format setup interop bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/chaosproxy demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+style: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+setup: $(VENV)/ready interop
+
+interop: $(INTEROP)/node_modules/ready
+
+$(VENV)/ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[uvloop]" --group dev
+	touch $@
+
+$(INTEROP)/node_modules/ready: $(INTEROP)/package.json $(INTEROP)/package-lock.json
+	cd $(INTEROP) && npm ci --no-audit --no-fund --ignore-scripts --legacy-peer-deps
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(INTEROP)/node_modules
