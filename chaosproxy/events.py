@@ -1,0 +1,330 @@
+"""Two small vocabularies: what to do (actions, performed by the relay) and what happened (events, for the journal).
+
+Every one is a value. Times are integer nanoseconds of a monotonic clock; sides and legs are those of wire.frames.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+from .wire.frames import Side
+
+
+class Leg(str, Enum):
+    """Which of a connection's two TCP connections a fault aims at."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    BOTH = "both"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return _SIDES_OF[self]
+
+
+_SIDES_OF = {Leg.CLIENT: (Side.CLIENT,), Leg.SERVER: (Side.SERVER,), Leg.BOTH: (Side.CLIENT, Side.SERVER)}
+
+
+# --- Actions: what the relay shall do, in this order, with no await in between -------------------------------------
+
+
+class Send(NamedTuple):
+    """Write bytes to a peer."""
+
+    side: Side
+    data: bytes
+
+
+class Pause(NamedTuple):
+    """Stop reading from a peer. TCP's flow control then reaches it."""
+
+    side: Side
+
+
+class Resume(NamedTuple):
+    """Read from a peer again."""
+
+    side: Side
+
+
+class End(NamedTuple):
+    """Send FIN behind what has been written; reading goes on. At most once per leg."""
+
+    side: Side
+
+
+class Release(NamedTuple):
+    """Let go of a leg: close the socket once what has been written has left."""
+
+    side: Side
+
+
+class Reset(NamedTuple):
+    """End a leg by a real RST, at once; what has not left is lost."""
+
+    side: Side
+
+
+class Dial(NamedTuple):
+    """Connect to the upstream."""
+
+
+Action = Send | Pause | Resume | End | Release | Reset | Dial
+
+
+# --- Effects: what a fault does to a whole connection, carried out by the session ---------------------------------
+
+
+class Reply(NamedTuple):
+    """Answer the upgrade request ourselves, then FIN; the upstream is not dialled."""
+
+    data: bytes
+
+
+class Hold(NamedTuple):
+    """Never answer, never dial."""
+
+
+class Close(NamedTuple):
+    """Inject a close frame; the other leg gets 1001 and FIN."""
+
+    leg: Leg
+    code: int | None
+    reason: bytes
+    after_held: bool
+
+
+class Other(str, Enum):
+    """What becomes of the leg that a one-sided ending does not aim at."""
+
+    FIN = "fin"
+    RESET = "reset"
+    KEEP = "keep"
+
+
+class Finish(NamedTuple):
+    """Send FIN without a close frame."""
+
+    leg: Leg
+    other: Other
+
+
+class Break(NamedTuple):
+    """Send RST."""
+
+    leg: Leg
+    other: Other
+
+
+class Mode(str, Enum):
+    """What a silent leg does with what its peer sends."""
+
+    FREEZE = "freeze"
+    BLACKHOLE = "blackhole"
+
+
+class Heal(str, Enum):
+    """What becomes of held data when a half-open ends."""
+
+    FLUSH = "flush"
+    DISCARD = "discard"
+    RESET = "reset"
+
+
+class Silence(NamedTuple):
+    """Make a leg half-open until healed."""
+
+    leg: Leg
+    mode: Mode
+    heal: Heal
+
+
+Effect = Reply | Hold | Close | Finish | Break | Silence
+
+
+# --- Events: what happened ----------------------------------------------------------------------------------------
+
+
+class Accepted(NamedTuple):
+    """A client connected to us: an attempt."""
+
+    peer: str
+
+
+class Asked(NamedTuple):
+    """A complete upgrade head arrived. `client` and `connection` are known from here on."""
+
+    client: str
+    connection: int
+    path: str
+    headers: tuple[str, ...]  # names only: values may be secrets
+
+
+class Dialled(NamedTuple):
+    """The upstream accepted our dial, or did not (`error`)."""
+
+    error: str
+
+
+class DialDelayed(NamedTuple):
+    """A dial waits because the cap on dials per second is reached."""
+
+
+class Answered(NamedTuple):
+    """The client got an answer to its request: the upstream's, or one of ours (`by`)."""
+
+    status: int
+    by: str  # "server", "proxy" or "rule"
+    reason: str
+
+
+class Opened(NamedTuple):
+    """The tunnel is open: 101 in both directions."""
+
+    extension: str
+
+
+class Established(NamedTuple):
+    """The protocol's own handshake is done (Pusher: connection_established)."""
+
+    socket_id: str
+
+
+class Subscribed(NamedTuple):
+    """The server confirmed a subscription."""
+
+    channel: str
+
+
+class Framed(NamedTuple):
+    """A frame or message passed; only where frames are journalled."""
+
+    side: Side
+    opcode: int
+    size: int
+    event: str
+
+
+class Struck(NamedTuple):
+    """A fault acted on a connection, or on one message of it."""
+
+    rule: str
+    fault: str
+    side: Side | None
+    message: int | None  # ordinal among the messages of that side, from 1
+    detail: str
+
+
+class Healed(NamedTuple):
+    """A rule ended on a connection it had acted on."""
+
+    rule: str
+    fault: str
+
+
+class Suppressed(NamedTuple):
+    """A fault was due but could not act, and why."""
+
+    rule: str
+    fault: str
+    reason: str
+
+
+class Cut(NamedTuple):
+    """A close had to become a RST, since the frame in flight did not end."""
+
+    side: Side
+
+
+class Limited(NamedTuple):
+    """Held bytes reached their bound; reading is paused. Once per connection."""
+
+    side: Side
+    held: int
+
+
+class Unjudged(NamedTuple):
+    """Messages passed without being judged: begun before the rule, too large, or unreadable."""
+
+    side: Side
+    count: int
+
+
+class Discarded(NamedTuple):
+    """Held bytes were thrown away."""
+
+    side: Side
+    count: int
+
+
+class Ended(NamedTuple):
+    """A peer ended its side: a close frame (with `code`), FIN, RST, or it was found gone while not being read."""
+
+    side: Side
+    how: str
+    code: int | None
+    reason: str
+
+
+class Closed(NamedTuple):
+    """The connection is over. `by` began it: client, server, rule or proxy."""
+
+    by: str
+    how: str
+    code: int | None
+
+
+class PhaseEntered(NamedTuple):
+    """The timeline moved; the name is empty after the last phase."""
+
+    phase: str
+    visit: int
+    reason: str
+
+
+class RuleChanged(NamedTuple):
+    """A live rule was added or healed over the control API."""
+
+    rule: str
+    fault: str
+    change: str  # "added", "healed" or "expired"
+
+
+class Listening(NamedTuple):
+    """The listener opened, or refuses (`refuse`)."""
+
+    is_open: bool
+    reason: str
+
+
+class Reported(NamedTuple):
+    """A client told us its own state."""
+
+    client: str
+    state: str
+    detail: str
+
+
+Event = (
+    Accepted
+    | Asked
+    | Dialled
+    | DialDelayed
+    | Answered
+    | Opened
+    | Established
+    | Subscribed
+    | Framed
+    | Struck
+    | Healed
+    | Suppressed
+    | Cut
+    | Limited
+    | Unjudged
+    | Discarded
+    | Ended
+    | Closed
+    | PhaseEntered
+    | RuleChanged
+    | Listening
+    | Reported
+)

@@ -1,0 +1,26 @@
+"""What a protocol tells us about a message."""
+
+from typing import NamedTuple
+from typing import Protocol as Interface
+
+from ..events import Established, Subscribed
+from ..wire.frames import Side
+
+
+class Meaning(NamedTuple):
+    """A message in its protocol's terms; a field is empty where the message has none."""
+
+    event: str = ""
+    channel: str = ""
+    observed: Established | Subscribed | None = None
+
+
+NOTHING = Meaning()
+
+
+class Protocol(Interface):
+    """Read messages. Whatever a peer sends, `read` returns a Meaning and never raises."""
+
+    name: str
+
+    def read(self, side: Side, payload: bytes) -> Meaning: ...

@@ -1,0 +1,237 @@
+"""Find WebSocket frames in a byte stream, and build new ones (RFC 6455, section 5).
+
+The splitter only measures frames, it never judges them: reserved bits, unknown opcodes, a missing or surplus mask and
+lengths up to 2^64 - 1 are all followed as they are, and nothing is allocated for a length that was merely declared.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from websockets.frames import apply_mask
+
+
+class Side(IntEnum):
+    """One of the two peers of a connection. An integer, so that it can index a pair."""
+
+    CLIENT = 0
+    SERVER = 1
+
+    @property
+    def other(self) -> "Side":
+        return SIDES[1 - self]
+
+    @property
+    def label(self) -> str:
+        return "server" if self else "client"
+
+
+SIDES = (Side.CLIENT, Side.SERVER)
+
+
+class Opcode(IntEnum):
+    """RFC 6455, section 5.2."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+FIN = 0x80
+RSV1 = 0x40
+MASKED = 0x80
+HEAD_UNKNOWN = -1
+
+
+class Piece(NamedTuple):
+    """A run of bytes of one frame, never of two."""
+
+    data: bytes
+    first: int  # the frame's first byte: FIN, RSV bits, opcode
+    starts: bool  # the first byte of the frame is in it
+    ends: bool  # the last byte of the frame is in it
+    gone: int  # so many leading bytes of `data` have been forwarded before
+
+    @property
+    def is_control(self) -> bool:
+        return self.first & 0x08 != 0
+
+
+class Frame(NamedTuple):
+    """One frame taken apart; `payload` is unmasked."""
+
+    first: int
+    mask: bytes  # 4 bytes, or none
+    payload: bytes
+
+
+class Splitter:
+    """Follow the frames of one direction of one connection, however its bytes are chopped.
+
+    Call either `scan` (forward the chunk whole, only count) or `split` (get the pieces) for each chunk.
+    """
+
+    __slots__ = ("bytes", "first", "frames", "gone", "head", "need", "open")
+
+    def __init__(self) -> None:
+        self.bytes = 0  # all bytes seen
+        self.frames = [0] * 16  # frames seen, by opcode; counted when their length is known
+        self.first = 0  # first byte of the frame in progress
+        self.need = 0  # bytes the frame in progress still lacks
+        self.head = b""  # the beginning of a frame whose length is not known yet (at most 9 bytes)
+        self.gone = 0  # so many bytes of `head` have been forwarded
+        self.open = False  # a fragmented message has begun and not ended
+
+    @property
+    def inside_frame(self) -> bool:
+        return self.need > 0 or bool(self.head)
+
+    def scan(self, data: bytes) -> None:
+        """Follow a chunk that is forwarded whole. The fast lane: no frame objects, one pass over the headers."""
+        size = len(data)
+        self.bytes += size
+        need = self.need
+        if size <= need:
+            self.need = need - size
+            return
+        if self.head:
+            data = self.head + data
+            size = len(data)
+        at = need
+        frames = self.frames
+        stride = 0
+        first = self.first
+        while at + 2 <= size:
+            first = data[at]
+            second = data[at + 1]
+            length = second & 0x7F
+            end = at + (6 if second & MASKED else 2)
+            if length == 126:
+                if at + 4 > size:
+                    break
+                length = data[at + 2] << 8 | data[at + 3]
+                end += 2
+            elif length == 127:
+                if at + 10 > size:
+                    break
+                length = int.from_bytes(data[at + 2 : at + 10], "big")
+                end += 8
+            end += length
+            frames[first & 0x0F] += 1
+            if not first & 0x08:
+                self.open = first < FIN
+            if end - at == stride:
+                # Messages in flight are often alike: follow a run of equal heads with two strided slices, once per chunk.
+                run = (size - end) // stride
+                stop = end + run * stride
+                if (
+                    data[end:stop:stride] == bytes((first,)) * run
+                    and data[end + 1 : stop : stride] == bytes((second,)) * run
+                ):
+                    frames[first & 0x0F] += run
+                    end = stop
+                stride = -1
+            elif stride >= 0 and length < 126:
+                stride = end - at
+            at = end
+        self.first = first
+        if at < size:
+            self.need = 0
+            self.head = data[at:]
+            self.gone = size - at
+        else:
+            self.need = at - size
+            self.head = b""
+
+    def split(self, data: bytes, *, forwarded: bool = False) -> list[Piece]:
+        """Cut a chunk at the ends of frames. A head whose length is not known yet is withheld (see `release_head`).
+
+        With `forwarded` the caller sends the chunk on whole: pieces then serve only for reading.
+        """
+        self.bytes += len(data)
+        pieces: list[Piece] = []
+        at = 0
+        if self.need:
+            at = min(self.need, len(data))
+            self.need -= at
+            pieces.append(Piece(data[:at], self.first, starts=False, ends=not self.need, gone=0))
+        elif self.head:
+            data = self.head + data
+        gone = self.gone if self.head else 0
+        self.head = b""
+        size = len(data)
+        while at < size:
+            end = frame_end(data, at)
+            if end == HEAD_UNKNOWN:
+                self.head = data[at:]
+                self.gone = size - at if forwarded else gone
+                break
+            self.first = first = data[at]
+            self.frames[first & 0x0F] += 1
+            if not first & 0x08:
+                self.open = first < FIN
+            stop = min(end, size)
+            pieces.append(Piece(data[at:stop], first, starts=True, ends=end <= size, gone=gone))
+            gone = 0
+            self.need = end - stop
+            at = stop
+        return pieces
+
+    def release_head(self) -> bytes:
+        """Give what `split` withheld, to be forwarded now."""
+        withheld = self.head[self.gone :]
+        self.gone = len(self.head)
+        return withheld
+
+
+def frame_end(data: bytes, at: int) -> int:
+    """Where the frame that begins at `at` ends, or HEAD_UNKNOWN while its length has not arrived."""
+    size = len(data)
+    if at + 2 > size:
+        return HEAD_UNKNOWN
+    second = data[at + 1]
+    length = second & 0x7F
+    end = at + (6 if second & MASKED else 2)
+    if length == 126:
+        return end + 2 + (data[at + 2] << 8 | data[at + 3]) if at + 4 <= size else HEAD_UNKNOWN
+    if length == 127:
+        return end + 8 + int.from_bytes(data[at + 2 : at + 10], "big") if at + 10 <= size else HEAD_UNKNOWN
+    return end + length
+
+
+def parse_frame(raw: bytes) -> Frame:
+    """Take one complete frame apart."""
+    length = raw[1] & 0x7F
+    at = 4 if length == 126 else 10 if length == 127 else 2
+    if not raw[1] & MASKED:
+        return Frame(raw[0], b"", raw[at:])
+    mask = raw[at : at + 4]
+    return Frame(raw[0], mask, apply_mask(raw[at + 4 :], mask))
+
+
+def build_frame(opcode: int, payload: bytes, mask: bytes = b"", *, fin: bool = True) -> bytes:
+    """Make one frame, in the shortest encoding of its length; masked where a 4-byte `mask` is given."""
+    first = (FIN if fin else 0) | opcode
+    masked = MASKED if mask else 0
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, masked | size))
+    elif size < 1 << 16:
+        head = bytes((first, masked | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, masked | 127)) + size.to_bytes(8, "big")
+    return head + mask + (apply_mask(payload, mask) if mask else payload)
+
+
+def build_close(code: int | None, reason: bytes = b"", mask: bytes = b"") -> bytes:
+    """Make a close frame with any 16-bit code, registered or not; with None, one without a status (section 7.1.5)."""
+    return build_frame(Opcode.CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason, mask)
+
+
+def parse_close(payload: bytes) -> tuple[int | None, str]:
+    """Read the code and reason of a close frame's payload, as much of them as there is."""
+    if len(payload) < 2:
+        return None, ""
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode("utf-8", "replace")
