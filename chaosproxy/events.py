@@ -3,13 +3,13 @@
 Every one is a value. Times are integer nanoseconds of a monotonic clock; sides and legs are those of wire.frames.
 """
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from .wire.frames import Side
 
 
-class Leg(str, Enum):
+class Leg(StrEnum):
     """Which of a connection's two TCP connections a fault aims at."""
 
     CLIENT = "client"
@@ -93,7 +93,7 @@ class Close(NamedTuple):
     after_held: bool
 
 
-class Other(str, Enum):
+class Other(StrEnum):
     """What becomes of the leg that a one-sided ending does not aim at."""
 
     FIN = "fin"
@@ -115,14 +115,14 @@ class Break(NamedTuple):
     other: Other
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """What a silent leg does with what its peer sends."""
 
     FREEZE = "freeze"
     BLACKHOLE = "blackhole"
 
 
-class Heal(str, Enum):
+class Heal(StrEnum):
     """What becomes of held data when a half-open ends."""
 
     FLUSH = "flush"
@@ -246,14 +246,14 @@ class Unjudged(NamedTuple):
     """Messages passed without being judged: begun before the rule, too large, or unreadable."""
 
     side: Side
-    count: int
+    messages: int
 
 
 class Discarded(NamedTuple):
     """Held bytes were thrown away."""
 
     side: Side
-    count: int
+    size: int
 
 
 class Ended(NamedTuple):

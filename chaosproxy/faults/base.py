@@ -6,7 +6,7 @@ their descriptions are its options, `example` is a profile that shows it. To add
 """
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
@@ -27,7 +27,7 @@ class Moment(Enum):
     MESSAGE = "on messages"
 
 
-class Hits(str, Enum):
+class Hits(StrEnum):
     """Which connections an ending or half-open fault acts on."""
 
     LIVE = "live"
@@ -44,8 +44,9 @@ class Delivery(NamedTuple):
 
 
 class Dice:
-    """Chance without state: a throw is a keyed hash of its place (seed, rule, visit, client, connection, side, ordinal).
+    """Chance without state: a throw is a keyed hash of its place.
 
+    The place is (seed, rule, visit of the phase, client, connection, side, ordinal of the message, throw).
     The same place gives the same throw, whatever else happens, so adding a rule never moves another rule's strikes.
     """
 

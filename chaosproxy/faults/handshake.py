@@ -49,7 +49,7 @@ phases:
 
     status: Annotated[Integer, Field(ge=200, le=599)]
     """The status of the answer, from 200 to 599."""
-    headers: dict[Annotated[str, Field(pattern=_NAME)], WireText] = {}
+    headers: dict[Annotated[str, Field(pattern=_NAME)], WireText] = Field(default_factory=dict)
     """Headers of the answer."""
     body: str = ""
     """Its body, as plain text unless a Content-Type says otherwise."""

@@ -7,7 +7,10 @@ lengths up to 2^64 - 1 are all followed as they are, and nothing is allocated fo
 from enum import IntEnum
 from typing import NamedTuple
 
-from websockets.frames import apply_mask
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled module
+    from websockets.utils import apply_mask
 
 
 class Side(IntEnum):
@@ -123,7 +126,7 @@ class Splitter:
             if not first & 0x08:
                 self.open = first < FIN
             if end - at == stride:
-                # Messages in flight are often alike: follow a run of equal heads with two strided slices, once per chunk.
+                # Messages in flight are often alike: follow a run of equal heads with two slices, once per chunk.
                 run = (size - end) // stride
                 stop = end + run * stride
                 if (
