@@ -40,5 +40,9 @@ $(INTEROP)/node_modules/ready: $(INTEROP)/package.json $(INTEROP)/package-lock.j
 	cd $(INTEROP) && npm ci --no-audit --no-fund --ignore-scripts --legacy-peer-deps
 	touch $@
 
+# Options go in BENCH, such as: make bench BENCH="--seconds 0.5 --markdown"
+bench: $(VENV)/ready
+	$(BIN)/python -m bench $(BENCH)
+
 clean:
 	rm -rf $(VENV) $(INTEROP)/node_modules
