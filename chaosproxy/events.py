@@ -199,7 +199,7 @@ class Framed(NamedTuple):
     """A frame or message passed; only where frames are journalled."""
 
     side: Side
-    opcode: int
+    opcode: str
     size: int
     event: str
 

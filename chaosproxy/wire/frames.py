@@ -4,6 +4,7 @@ The splitter only measures frames, it never judges them: reserved bits, unknown 
 lengths up to 2^64 - 1 are all followed as they are, and nothing is allocated for a length that was merely declared.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ FIN = 0x80
 RSV1 = 0x40
 MASKED = 0x80
 HEAD_UNKNOWN = -1
+_CLOSE_BYTES_MAX = 131  # the longest legal close frame; of a longer one only so much is kept
 
 
 class Piece(NamedTuple):
@@ -76,9 +78,10 @@ class Splitter:
     Call either `scan` (forward the chunk whole, only count) or `split` (get the pieces) for each chunk.
     """
 
-    __slots__ = ("bytes", "first", "frames", "gone", "head", "need", "open")
+    __slots__ = ("_on_close", "bytes", "closing", "first", "frames", "gone", "head", "need", "open")
 
-    def __init__(self) -> None:
+    def __init__(self, on_close: Callable[[], None] = lambda: None) -> None:
+        self._on_close = on_close  # told at the first close frame
         self.bytes = 0  # all bytes seen
         self.frames = [0] * 16  # frames seen, by opcode; counted when their length is known
         self.first = 0  # first byte of the frame in progress
@@ -86,6 +89,7 @@ class Splitter:
         self.head = b""  # the beginning of a frame whose length is not known yet (at most 9 bytes)
         self.gone = 0  # so many bytes of `head` have been forwarded
         self.open = False  # a fragmented message has begun and not ended
+        self.closing = b""  # the close frame, as much of it as has come
 
     @property
     def inside_frame(self) -> bool:
@@ -96,6 +100,8 @@ class Splitter:
         size = len(data)
         self.bytes += size
         need = self.need
+        if need and self.closing:
+            self._follow_close(data[:need])
         if size <= need:
             self.need = need - size
             return
@@ -125,6 +131,9 @@ class Splitter:
             frames[first & 0x0F] += 1
             if not first & 0x08:
                 self.open = first < FIN
+            elif first & 0x0F == Opcode.CLOSE and not self.closing:
+                self.closing = data[at : min(end, at + _CLOSE_BYTES_MAX)]
+                self._on_close()
             if end - at == stride:
                 # Messages in flight are often alike: follow a run of equal heads with two slices, once per chunk.
                 run = (size - end) // stride
@@ -157,6 +166,8 @@ class Splitter:
         pieces: list[Piece] = []
         at = 0
         if self.need:
+            if self.closing:
+                self._follow_close(data[: self.need])
             at = min(self.need, len(data))
             self.need -= at
             pieces.append(Piece(data[:at], self.first, starts=False, ends=not self.need, gone=0))
@@ -175,12 +186,39 @@ class Splitter:
             self.frames[first & 0x0F] += 1
             if not first & 0x08:
                 self.open = first < FIN
+            elif first & 0x0F == Opcode.CLOSE and not self.closing:
+                self.closing = data[at : min(end, at + _CLOSE_BYTES_MAX)]
+                self._on_close()
             stop = min(end, size)
             pieces.append(Piece(data[at:stop], first, starts=True, ends=end <= size, gone=gone))
             gone = 0
             self.need = end - stop
             at = stop
         return pieces
+
+    def _follow_close(self, data: bytes) -> None:
+        if self.first & 0x0F == Opcode.CLOSE and not self.has_closed and len(self.closing) < _CLOSE_BYTES_MAX:
+            self.closing += data
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether a whole close frame has come."""
+        return bool(self.closing) and frame_end(self.closing, 0) == len(self.closing)
+
+    @property
+    def close_status(self) -> tuple[int | None, str]:
+        """The code and reason of the close frame, as much of them as has come."""
+        return parse_close(parse_frame(self.closing).payload) if self.has_closed else (None, "")
+
+    @property
+    def inside_message(self) -> bool:
+        """Whether bytes of a text or binary message have come and not all of them."""
+        return self.open or (self.inside_frame and not self.inside_control)
+
+    @property
+    def inside_control(self) -> bool:
+        """Whether a control frame is incomplete."""
+        return self.inside_frame and (self.head[0] if self.head else self.first) & 0x08 != 0
 
     def release_head(self) -> bytes:
         """Give what `split` withheld, to be forwarded now."""

@@ -55,7 +55,7 @@ class Inflater:
 
     def __init__(self, *, takeover: bool, message_bytes_max: int) -> None:
         self.is_lost = False
-        self._takeover = takeover
+        self.takeover = takeover
         self._size_max = message_bytes_max
         # The largest window reads every smaller one, whatever max_window_bits was agreed.
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -64,7 +64,7 @@ class Inflater:
         """Inflate one message's payload. Raise Untracked where it can't be; with takeover, from then on always."""
         if self.is_lost:
             raise Untracked("an earlier message could not be read")
-        if not self._takeover:
+        if not self.takeover:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             data = self._inflate.decompress(payload + _TAIL, self._size_max + 1)
@@ -81,4 +81,4 @@ class Inflater:
 
     def lose(self) -> None:
         """A message passed unread: with context takeover nothing behind it can be read."""
-        self.is_lost = self._takeover
+        self.is_lost = self.takeover

@@ -1,20 +1,10 @@
-"""Put messages together from the pieces of their frames (RFC 6455, section 5.4).
-
-A message is judged only when all of it is here and none of it has left. What cannot be judged passes as loose bytes.
-"""
+"""Put messages together from the pieces of their frames (RFC 6455, section 5.4)."""
 
 from functools import cached_property
-from typing import NamedTuple
 
-from .frames import RSV1, Opcode, Piece, parse_frame
+from .frames import FIN, RSV1, Opcode, Piece, parse_frame
 
-
-class Loose(NamedTuple):
-    """Bytes of a message that will not be judged."""
-
-    data: bytes
-    ends: bool  # a frame ends with them
-    begins: bool  # they are the first of their message to be let go
+OPCODE_NAMES = {opcode.value: opcode.name.lower() for opcode in Opcode}
 
 
 class Message:
@@ -49,106 +39,48 @@ class Message:
     @cached_property
     def payload(self) -> bytes:
         """The unmasked payload of all frames, still compressed where it came so."""
+        if len(self.frames) == 1:
+            return parse_frame(self.frames[0]).payload
         return b"".join(parse_frame(frame).payload for frame in self.frames)
 
 
 class Assembler:
-    """Collect pieces into messages. Control frames between fragments pass on their own."""
+    """Collect pieces into messages. A control frame between fragments is a message of its own."""
 
-    __slots__ = ("_control", "_control_passes", "_frames", "_message_passes", "_parts", "_size", "size_max", "unjudged")
+    __slots__ = ("_control", "_frames", "_parts", "size")
 
-    def __init__(self, size_max: int) -> None:
-        self.size_max = size_max
-        self.unjudged = 0  # messages that passed without being judged
+    def __init__(self) -> None:
+        self.size = 0  # bytes collected and not yet part of a complete message
         self._frames: list[bytes] = []  # complete frames of the message in progress
         self._parts: list[bytes] = []  # parts of its frame in progress
         self._control: list[bytes] = []  # parts of a control frame in progress
-        self._size = 0
-        self._message_passes = False
-        self._control_passes = False
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._size and not self._control
-
-    @property
-    def held(self) -> int:
-        return self._size + sum(map(len, self._control))
-
-    def begin_inside(self, *, message: bool, control: bool) -> None:
-        """Start in the middle of a message or control frame of which bytes have left."""
-        self._message_passes = message
-        self._control_passes = control
-        self.unjudged += message
-
-    def feed(self, piece: Piece) -> Message | Loose | None:
-        """Take a piece; return the message it completes, or the bytes that may go on unjudged."""
-        return self._feed_control(piece) if piece.is_control else self._feed_data(piece)
-
-    def _feed_control(self, piece: Piece) -> Message | Loose | None:
-        if piece.starts:
-            self._control_passes = piece.gone > 0
-        if self._control_passes:
-            return Loose(piece.data[piece.gone :], piece.ends, begins=False)
-        self._control.append(piece.data)
+    def feed(self, piece: Piece) -> Message | None:
+        """Take a piece; return the message it completes."""
+        parts = self._control if piece.is_control else self._parts
+        parts.append(piece.data)
+        self.size += len(piece.data)
         if not piece.ends:
-            if sum(map(len, self._control)) <= self.size_max:
-                return None
-            self._control_passes = True
-            return Loose(self._take_control(), ends=False, begins=True)
-        return Message([self._take_control()])
+            return None
+        frame = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        if piece.is_control:
+            self.size -= len(frame)
+            return Message([frame])
+        self._frames.append(frame)
+        if piece.first < FIN:
+            return None
+        frames, self._frames = self._frames, []
+        self.size -= sum(map(len, frames))
+        return Message(frames)
 
-    def _feed_data(self, piece: Piece) -> Message | Loose | None:
-        if piece.gone and not self._message_passes:
-            # The first bytes of this frame left before its length was known; its message can't be judged any more.
-            data = self._take_message() + piece.data[piece.gone :]
-            self._message_passes = not self._completes(piece)
-            self.unjudged += 1
-            return Loose(data, piece.ends, begins=True)
-        if self._message_passes:
-            if self._completes(piece):
-                self._message_passes = False
-            return Loose(piece.data[piece.gone :], piece.ends, begins=False)
-        self._size += len(piece.data)
-        self._parts.append(piece.data)
-        if piece.ends:
-            self._frames.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-            self._parts.clear()
-        if self._completes(piece):
-            frames, self._frames, self._size = self._frames, [], 0
-            return Message(frames)
-        if self._size > self.size_max:
-            self._message_passes = True
-            self.unjudged += 1
-            return Loose(self._take_message(), piece.ends, begins=True)
-        return None
+    def peek(self) -> bytes:
+        """What is incomplete, in an order that keeps the stream well-formed."""
+        return b"".join(self._frames + self._parts + self._control)
 
-    def release(self) -> list[Loose]:
-        """Let go of what is incomplete; the rest of it will follow as loose bytes."""
-        loose: list[Loose] = []
-        if self._size:
-            ends = not self._parts
-            self._message_passes = True
-            self.unjudged += 1
-            loose.append(Loose(self._take_message(), ends, begins=True))
-        if self._control:
-            self._control_passes = True
-            loose.append(Loose(self._take_control(), ends=False, begins=True))
-        return loose
-
-    @staticmethod
-    def _completes(piece: Piece) -> bool:
-        return piece.ends and piece.first & 0x80 != 0
-
-    def _take_message(self) -> bytes:
-        data = b"".join(self._frames + self._parts)
-        self._frames, self._parts, self._size = [], [], 0
+    def take(self) -> bytes:
+        """Give up what is incomplete."""
+        data = self.peek()
+        self.size = 0
+        self._frames, self._parts, self._control = [], [], []
         return data
-
-    def _take_control(self) -> bytes:
-        data = b"".join(self._control)
-        self._control = []
-        return data
-
-
-OPCODE_NAMES = {opcode: opcode.name.lower() for opcode in Opcode}

@@ -1,0 +1,126 @@
+"""Which phase it is. Time, counts and steps by hand move it; it never looks back."""
+
+from typing import NamedTuple
+
+from .profile import Phase, Profile
+from .units import SECOND
+
+
+class Standing(NamedTuple):
+    """What `until` conditions look at. States count what holds now, events what happened since the phase began."""
+
+    opened: int
+    closed: int
+    established: int
+    subscribed: int
+    channels: frozenset[str]
+
+
+class Timeline:
+    """The phases of a profile, played `repeat` times. Without phases it stands still, and its rules hold for ever."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._index = -1
+        self._round = 0
+        self.is_running = False
+        self.is_over = False
+        self.entered_at = 0
+        self.visit = 0  # how many phases have been entered so far
+        self.is_paused = False
+        self.failures: list[str] = []  # phases that did not end as they should
+
+    @property
+    def phase(self) -> Phase | None:
+        """The current phase; None before the start, after the end, and in a profile without phases."""
+        return self._profile.phases[self._index] if 0 <= self._index < len(self._profile.phases) else None
+
+    @property
+    def deadline(self) -> int | None:
+        """When time ends the phase."""
+        phase = self.phase
+        if phase is None or self.is_paused:
+            return None
+        if phase.lasts is not None:
+            return self.entered_at + phase.lasts
+        if phase.until is None:
+            return None
+        times = [phase.until.within, phase.until.seconds and phase.until.seconds * SECOND]
+        limit = min((time for time in times if time is not None), default=None)
+        return None if limit is None else self.entered_at + limit
+
+    def start(self, now: int) -> bool:
+        """Begin, if not begun; whether a phase was entered."""
+        if self.is_running or self.is_over:
+            return False
+        self.is_running = True
+        if not self._profile.phases:
+            return False
+        self._enter(0, now)
+        return True
+
+    def reason_to_move(self, now: int, standing: Standing) -> str | None:
+        """Why the phase ends now, if it does. When a `within` expires, what was there is remembered as a failure."""
+        phase = self.phase
+        if phase is None or self.is_paused:
+            return None
+        if phase.until and (met := self._met(standing)):
+            return met
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return None
+        if phase.until and phase.until.within is not None and phase.until.seconds is None:
+            failure = f"phase {phase.name} did not end: {self._progress(standing)}"
+            self.failures.append(failure)
+            return failure
+        return "time"
+
+    def move(self, now: int) -> None:
+        """Go to the next phase, or to the end."""
+        if self._index + 1 < len(self._profile.phases):
+            self._enter(self._index + 1, now)
+            return
+        self._round += 1
+        if self._profile.repeat == "forever" or self._round < self._profile.repeat:
+            self._enter(0, now)
+            return
+        self._index = len(self._profile.phases)
+        self.is_over = True
+        self.entered_at = now
+
+    def jump(self, name: str, now: int) -> bool:
+        """Go to a phase by its name, by hand."""
+        names = [phase.name for phase in self._profile.phases]
+        if name not in names:
+            return False
+        self.is_running, self.is_over = True, False
+        self._enter(names.index(name), now)
+        return True
+
+    def _enter(self, index: int, now: int) -> None:
+        self._index = index
+        self.entered_at = now
+        self.visit += 1
+
+    def _met(self, standing: Standing) -> str | None:
+        assert self.phase and self.phase.until
+        until = self.phase.until
+        match until.condition:
+            case "seconds" | "step":
+                return None
+            case "subscribed" if isinstance(until.subscribed, list):
+                return "subscribed" if standing.channels.issuperset(until.subscribed) else None
+            case condition:
+                wanted: int = getattr(until, condition)
+                return condition if getattr(standing, condition) >= wanted else None
+
+    def _progress(self, standing: Standing) -> str:
+        assert self.phase and self.phase.until
+        condition = self.phase.until.condition
+        wanted = getattr(self.phase.until, condition)
+        if isinstance(wanted, list):
+            missing = [channel for channel in wanted if channel not in standing.channels]
+            return f"no subscription to {', '.join(missing)}"
+        if condition == "step":
+            return "nobody stepped on"
+        return f"{getattr(standing, condition)} of {wanted} {condition}"

@@ -1,0 +1,451 @@
+"""All connections of one proxy: their numbers, the timeline, the listener, `until` counters and the dial cap.
+
+Pure: events and `now` in, (session, actions) pairs and one deadline out. The proxy performs them in order.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from .engine import Limits, Link, Reading
+from .events import (
+    Accepted,
+    Action,
+    Asked,
+    Break,
+    Close,
+    Closed,
+    DialDelayed,
+    Established,
+    Event,
+    Finish,
+    Leg,
+    Listening,
+    Opened,
+    PhaseEntered,
+    Reported,
+    RuleChanged,
+    Silence,
+    Struck,
+    Subscribed,
+)
+from .faults import Dice, Hits, Moment
+from .profile import BoundRule, Profile
+from .protocols import PROTOCOLS
+from .session import Session, State
+from .timeline import Standing, Timeline
+from .units import SECOND
+from .wire.frames import Side
+from .wire.http import Request
+
+DIALS_PER_SECOND_MAX = 200
+
+Step = tuple[Session, list[Action]]
+
+
+class Told(NamedTuple):
+    """An event with its time and place, as the journal wants it."""
+
+    at: int
+    session: Session | None
+    event: Event
+
+
+class Options(NamedTuple):
+    """What the command line says beside the profile."""
+
+    seed: int | None = None
+    dials_per_second_max: int = DIALS_PER_SECOND_MAX  # 0 for no cap
+    frames_journalled: bool = False
+
+
+class _Active(NamedTuple):
+    """A rule in force, and since which visit of a phase: its links are per connection."""
+
+    rule: BoundRule
+    visit: int
+
+
+@dataclass
+class Totals:
+    """Counts that outlive connections, for metrics and summaries."""
+
+    attempts: int = 0
+    connections: int = 0
+    opened: int = 0
+    strikes: dict[str, int] = field(default_factory=dict)  # by fault
+    outcomes: dict[str, int] = field(default_factory=dict)  # open, refused by status class, failed
+    closes: dict[tuple[str, str], int] = field(default_factory=dict)  # by who and code
+    frames: list[list[int]] = field(default_factory=lambda: [[0] * 16, [0] * 16])  # of ended connections
+    bytes: list[int] = field(default_factory=lambda: [0, 0])
+    dials_delayed: int = 0
+
+
+class World:
+    """Everything that is decided, for one proxy."""
+
+    def __init__(self, profile: Profile, options: Options = Options(), now: int = 0) -> None:
+        self.profile = profile
+        self.options = options
+        self.seed = profile.seed if options.seed is None else options.seed
+        self.sessions: dict[int, Session] = {}
+        self.timeline = Timeline(profile)
+        self.is_listening = True
+        self.is_draining = False
+        self.totals = Totals()
+        self.told: list[Told] = []  # drained by the rim
+        self.started_at = now
+        rules = profile.every_rule()
+        reads = profile.protocol is not None or any(
+            rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments) for rule in rules
+        )
+        protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
+        self._reading = Reading(protocol, reads, options.frames_journalled)
+        self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
+        self._active: dict[str, _Active] = {}
+        self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
+        self._attempts = 0
+        self._connections: dict[str, int] = {}  # given so far, by client
+        self._dials: deque[int] = deque()  # of the last second
+        self._waiting: deque[Session] = deque()  # for the dial cap
+        self._established: dict[int, str] = {}
+        self._subscribed: dict[int, set[str]] = {}
+        self._opened = 0  # since the phase began
+        self._closed = 0
+        self.steps: list[Step] = []
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        times = [self.timeline.deadline]
+        times += [expiry for _, expiry in self._live.values()]
+        if self._waiting and self._dials:
+            times.append(self._dials[0] + SECOND)
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now: int) -> list[Step]:
+        """Time has come to `deadline`."""
+        for rule_id, (rule, expiry) in list(self._live.items()):
+            if expiry is not None and expiry <= now:
+                self._drop_live(rule_id, rule, "expired", now)
+        self._advance(now)
+        self._dial_waiting(now)
+        return self._take_steps()
+
+    def launch(self, now: int) -> list[Step]:
+        """The proxy runs."""
+        self.started_at = now
+        if not self.profile.phases:
+            self._change_rules("start", now)
+        if self.profile.starts == "launch":
+            self._start(now)
+        return self._take_steps()
+
+    # -- connections ------------------------------------------------------------------------------------------------
+
+    def accept(self, peer: str, now: int) -> Session:
+        """A client has connected; the steps are to be taken by `settle`."""
+        self._attempts += 1
+        self.totals.attempts += 1
+        session = Session(self._attempts, self._limits, self._reading, now)
+        self.sessions[session.number] = session
+        session.events.append(Accepted(peer))
+        for active in self._active.values():
+            if getattr(active.rule.fault, "at", None) == "accept":
+                link = self._link(active, session)
+                if self._throws(link):
+                    self.steps.append((session, session.strike(link, now)))
+        return session
+
+    def settle(self, session: Session, now: int) -> list[Step]:
+        """Hear what happened on a session, and decide what follows. Its own actions have been performed."""
+        self._hear(session, now)
+        if session.state is State.ASKED and not session.connection:
+            self._admit(session, now)
+        self._advance(now)
+        if session.is_over:
+            self._forget(session)
+        return self._take_steps()
+
+    def report(self, client: str, state: str, detail: str, now: int) -> None:
+        """A client told its own state."""
+        self.told.append(Told(now, None, Reported(client, state, detail)))
+
+    # -- steering ---------------------------------------------------------------------------------------------------
+
+    def step(self, now: int, phase: str | None = None) -> list[Step] | None:
+        """Go to the next phase, or to the one named; None if there is none of that name."""
+        if phase is not None:
+            if not self.timeline.jump(phase, now):
+                return None
+            self._entered("step", now)
+        elif not self.timeline.is_running:
+            self._start(now)
+        elif not self.timeline.is_over and self.profile.phases:
+            self.timeline.move(now)
+            self._entered("step", now)
+        self._advance(now)
+        return self._take_steps()
+
+    def add_rule(self, rule: BoundRule, lasts: int | None, now: int) -> list[Step]:
+        """Put a rule in force at once, for a time or until healed. An id in use replaces that rule."""
+        if rule.id in self._live:
+            self._drop_live(rule.id, self._live[rule.id][0], "healed", now)
+        self._live[rule.id] = (rule, None if lasts is None else now + lasts)
+        self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
+        self._change_rules("rule added", now)
+        return self._take_steps()
+
+    def heal(self, rule_id: str | None, now: int) -> list[Step] | None:
+        """End one live rule, or all of them; None if there is none of that id."""
+        if rule_id is not None and rule_id not in self._live:
+            return None
+        for key in [rule_id] if rule_id is not None else list(self._live):
+            self._drop_live(key, self._live[key][0], "healed", now)
+        return self._take_steps()
+
+    def drain(self, now: int) -> list[Step]:
+        """Stop: no new connections, a close with 1001 to both peers of the others, RST to silent ones."""
+        self.is_draining = True
+        self._set_listener(False, "draining", now)
+        for session in list(self.sessions.values()):
+            self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
+        return self._take_steps()
+
+    @property
+    def live_rules(self) -> list[BoundRule]:
+        return [rule for rule, _ in self._live.values()]
+
+    @property
+    def active_rules(self) -> list[BoundRule]:
+        return [active.rule for active in self._active.values()]
+
+    @property
+    def standing(self) -> Standing:
+        """What the conditions of `until` see now."""
+        channels = frozenset(channel for channels in self._subscribed.values() for channel in channels)
+        subscribed = sum(1 for channels in self._subscribed.values() if channels)
+        return Standing(self._opened, self._closed, len(self._established), subscribed, channels)
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def _hear(self, session: Session, now: int) -> None:
+        events, session.events[:] = session.events[:], []
+        for event in events:
+            self.told.append(Told(now, session, event))
+            match event:
+                case Opened():
+                    self._opened += 1
+                    self.totals.opened += 1
+                    self._count_outcome("opened")
+                case Established(socket_id):
+                    self._established[session.number] = socket_id
+                case Subscribed(channel):
+                    self._subscribed.setdefault(session.number, set()).add(channel)
+                case Struck(_, fault):
+                    self.totals.strikes[fault] = self.totals.strikes.get(fault, 0) + 1
+                case Closed(by, how, code):
+                    if session.opened_at:
+                        self._closed += 1
+                        self._count_close(by, how, code)
+                    else:
+                        self._count_outcome("failed")
+                case _:
+                    pass
+
+    def _count_outcome(self, outcome: str) -> None:
+        self.totals.outcomes[outcome] = self.totals.outcomes.get(outcome, 0) + 1
+
+    def _count_close(self, by: str, how: str, code: int | None) -> None:
+        key = (by, code_label(code) if how == "close" else how)
+        self.totals.closes[key] = self.totals.closes.get(key, 0) + 1
+
+    def _forget(self, session: Session) -> None:
+        if self.sessions.pop(session.number, None) is None:
+            return
+        self._established.pop(session.number, None)
+        self._subscribed.pop(session.number, None)
+        for side, direction in enumerate(session.directions):
+            self.totals.bytes[side] += direction.splitter.bytes
+            for opcode, count in enumerate(direction.splitter.frames):
+                self.totals.frames[side][opcode] += count
+
+    # -- admitting --------------------------------------------------------------------------------------------------
+
+    def _admit(self, session: Session, now: int) -> None:
+        request = session.request
+        assert request is not None
+        client = self._identify(request)
+        self._connections[client] = number = self._connections.get(client, 0) + 1
+        self.totals.connections += 1
+        mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
+        session.admit(client, number, mask, now)
+        names = tuple(name.decode("latin-1") for name, _ in request.headers)
+        self.told.append(Told(now, session, Asked(client, number, request.path, names)))
+        self._start(now)
+        links = [self._link(active, session) for active in self._active.values()]
+        links = [link for link in links if link.when.takes_connection(number, request)]
+        self.steps.append((session, session.set_links(links, now)))
+        for link in sorted(links, key=_strength):
+            if _acts_on_asking(link) and session.wants_dial and self._throws(link):
+                self.steps.append((session, session.strike(link, now)))
+        self._hear(session, now)
+        if session.wants_dial and not session.is_silent:
+            self._waiting.append(session)
+            self._dial_waiting(now)
+
+    def _identify(self, request: Request) -> str:
+        identify = self.profile.identify
+        if identify is None:
+            return ""
+        if identify.query is not None:
+            return (parse_qs(request.query).get(identify.query) or [""])[0]
+        if identify.header is not None:
+            return request.header(identify.header) or ""
+        return request.path
+
+    def _dial_waiting(self, now: int) -> None:
+        cap = self.options.dials_per_second_max
+        while self._dials and self._dials[0] + SECOND <= now:
+            self._dials.popleft()
+        while self._waiting and (not cap or len(self._dials) < cap):
+            session = self._waiting.popleft()
+            if session.state is State.ASKED and session.wants_dial:
+                if cap:
+                    self._dials.append(now)
+                self.steps.append((session, session.dial(now)))
+        for session in self._waiting:
+            if not session.is_delayed:
+                session.is_delayed = True
+                self.totals.dials_delayed += 1
+                self.told.append(Told(now, session, DialDelayed()))
+
+    # -- phases and rules -------------------------------------------------------------------------------------------
+
+    def _start(self, now: int) -> None:
+        if self.timeline.start(now):
+            self._entered("start", now)
+
+    def _advance(self, now: int) -> None:
+        while self.timeline.is_running and (reason := self.timeline.reason_to_move(now, self.standing)):
+            self.timeline.move(now)
+            self._entered(reason, now)
+
+    def _entered(self, reason: str, now: int) -> None:
+        phase = self.timeline.phase
+        self._opened = self._closed = 0
+        self.told.append(Told(now, None, PhaseEntered(phase.name if phase else "", self.timeline.visit, reason)))
+        self._change_rules(f"phase {phase.name}" if phase else "end of the timeline", now)
+
+    def _wanted_rules(self) -> list[BoundRule]:
+        phases = self.profile.phases
+        from_profile = [] if phases and not self.timeline.phase else self.profile.bound_rules(self.timeline.phase)
+        return from_profile + [rule for rule, _ in self._live.values()]
+
+    def _change_rules(self, reason: str, now: int) -> None:
+        """One instant: the listener, then rules that ended heal, then new ones act on live connections."""
+        before, self._active = self._active, {}
+        started: list[_Active] = []
+        for rule in self._wanted_rules():
+            old = before.get(rule.id)
+            goes_on = old is not None and (rule.is_named or rule.id in self._live or not self.profile.phases)
+            goes_on = goes_on or (old is not None and old.visit == self.timeline.visit)
+            active = old if goes_on and old is not None and old.rule.fault == rule.fault else None
+            if active is None:
+                active = _Active(rule, self.timeline.visit)
+                started.append(active)
+            self._active[rule.id] = active
+        refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
+        self._set_listener(not refuses and not self.is_draining, reason, now)
+        kept = {id(active) for active in self._active.values()}
+        ended = [active for active in before.values() if id(active) not in kept]
+        self._heal_ended(ended, now)
+        self._relink(now)
+        for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
+            self._strike_live(active, now)
+
+    def _set_listener(self, is_open: bool, reason: str, now: int) -> None:
+        if is_open != self.is_listening:
+            self.is_listening = is_open
+            self.told.append(Told(now, None, Listening(is_open, reason)))
+            if not is_open and not self.is_draining:
+                self.totals.strikes["refuse"] = self.totals.strikes.get("refuse", 0) + 1
+
+    def _heal_ended(self, ended: Iterable[_Active], now: int) -> None:
+        for active in ended:
+            for session in list(self.sessions.values()):
+                link = session.links.get(active.rule.id)
+                if link is not None:
+                    self.steps.append((session, session.heal(link, now)))
+        for session in list(self.sessions.values()):
+            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
+                if session not in self._waiting:
+                    self._waiting.append(session)
+        self._dial_waiting(now)
+
+    def _relink(self, now: int) -> None:
+        for session in self.sessions.values():
+            if session.request is None or not session.connection:
+                continue
+            links: list[Link] = []
+            for active in self._active.values():
+                link = session.links.get(active.rule.id)
+                if link is None or link.rule is not active.rule:
+                    link = self._link(active, session)
+                    if not link.when.takes_connection(session.connection, session.request):
+                        continue
+                links.append(link)
+            self.steps.append((session, session.set_links(links, now)))
+
+    def _strike_live(self, active: _Active, now: int) -> None:
+        for session in list(self.sessions.values()):
+            link = session.links.get(active.rule.id)
+            if link and _acts_on_live(link) and not session.is_over and self._throws(link):
+                self.steps.append((session, session.strike(link, now)))
+
+    def _drop_live(self, rule_id: str, rule: BoundRule, change: str, now: int) -> None:
+        del self._live[rule_id]
+        self.told.append(Told(now, None, RuleChanged(rule_id, rule.fault.name, change)))
+        self._change_rules(f"rule {change}", now)
+
+    def _link(self, active: _Active, session: Session) -> Link:
+        place = (active.visit, session.client, session.connection or f"attempt {session.number}")
+        return Link(active.rule, self.seed, place)
+
+    @staticmethod
+    def _throws(link: Link) -> bool:
+        return link.when.chance is None or link.takes_turn(Side.CLIENT)
+
+    def _take_steps(self) -> list[Step]:
+        steps, self.steps = self.steps, []
+        return steps
+
+
+# Stronger effects act first where several begin at once.
+_RANK = {Break: 0, Finish: 1, Close: 2, Silence: 3}
+
+
+def _strength(link: Link) -> int:
+    return _RANK.get(type(link.fault.effect()), 9)
+
+
+def _acts_on_asking(link: Link) -> bool:
+    if Moment.ASK not in link.fault.moments or not link.acts_on_connections:
+        return False
+    return link.fault.strikes in (Hits.NEW, Hits.ALL)
+
+
+def _acts_on_live(link: Link) -> bool:
+    if Moment.PHASE not in link.fault.moments or not link.acts_on_connections:
+        return False
+    return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
+
+
+def code_label(code: int | None) -> str:
+    """A bounded label: the registered codes by number, others by class."""
+    if code is None:
+        return "none"
+    return str(code) if 1000 <= code <= 1015 else f"{code // 1000}xxx"
