@@ -355,11 +355,17 @@ class Session:
         self._now = now
         if self.state is State.OVER:
             return []
-        if self._silences or self.state is not State.TUNNEL:
-            self._start_ending(by, "reset" if self._silences else "shutdown")
+        if self._silences or self.state is State.ENDING:
+            # A silent leg sends nothing but the RST that ends it; one that is ending has had its time.
+            self._start_ending(by, "reset")
             self._silences.clear()
             for side in SIDES:
-                self._reset_leg(side)
+                if self.legs[side].fate is not Fate.LINGERING:
+                    self._reset_leg(side)
+        elif self.state is not State.TUNNEL:
+            self._start_ending(by, "fin")
+            for side in SIDES:
+                self._finish_leg(side)
         else:
             self._inject_close(Close(leg, code, reason.encode(), after_held=False), by)
         self._maybe_release()

@@ -61,6 +61,9 @@ class Options(NamedTuple):
     frames_journalled: bool = False
 
 
+DEFAULTS = Options()
+
+
 class _Active(NamedTuple):
     """A rule in force, and since which visit of a phase: its links are per connection."""
 
@@ -86,7 +89,7 @@ class Totals:
 class World:
     """Everything that is decided, for one proxy."""
 
-    def __init__(self, profile: Profile, options: Options = Options(), now: int = 0) -> None:
+    def __init__(self, profile: Profile, options: Options = DEFAULTS, now: int = 0) -> None:
         self.profile = profile
         self.options = options
         self.seed = profile.seed if options.seed is None else options.seed
@@ -278,6 +281,7 @@ class World:
     def _admit(self, session: Session, now: int) -> None:
         request = session.request
         assert request is not None
+        self._start(now)
         client = self._identify(request)
         self._connections[client] = number = self._connections.get(client, 0) + 1
         self.totals.connections += 1
@@ -285,7 +289,6 @@ class World:
         session.admit(client, number, mask, now)
         names = tuple(name.decode("latin-1") for name, _ in request.headers)
         self.told.append(Told(now, session, Asked(client, number, request.path, names)))
-        self._start(now)
         links = [self._link(active, session) for active in self._active.values()]
         links = [link for link in links if link.when.takes_connection(number, request)]
         self.steps.append((session, session.set_links(links, now)))

@@ -1,0 +1,325 @@
+"""Listen, dial, and perform what the world decides. Start, stop and drain.
+
+The listening sockets are ours (not an asyncio server's), for three reasons: `refuse` must close the door and keep the
+port, accepting must pause before descriptors run out, and a full backlog must not make the loop spin.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import socket
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import NamedTuple
+
+from .events import Listening
+from .profile import EMPTY, Profile
+from .relay import READ_BYTES, Leg, Relay
+from .session import Session
+from .units import SECOND
+from .wire.frames import Side
+from .world import DEFAULTS, Options, Step, Told, World
+
+BACKLOG = 128
+ACCEPTS_PER_TURN = 64
+DIAL_TIME_S = 10.0
+SWEEP_S = 0.1
+SPARE_DESCRIPTORS = 64  # left for the control side, the journal and dials under way
+
+
+class Address(NamedTuple):
+    """Where to listen or to dial."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+class Proxy:
+    """One proxy: a listener, an upstream, a world. Several may live in one process, even in one loop."""
+
+    def __init__(
+        self,
+        upstream: Address,
+        listen: Address = LOOPBACK,
+        profile: Profile = EMPTY,
+        options: Options = DEFAULTS,
+        on_told: Callable[[Told], None] = lambda told: None,
+    ) -> None:
+        self.upstream = upstream
+        self.listen = listen
+        self.world = World(profile, options, monotonic_ns())
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.port = 0
+        self._on_told = on_told
+        self._relays: set[Relay] = set()
+        self._by_number: dict[int, Relay] = {}
+        self._sockets: list[socket.socket] = []
+        self._is_open = False  # the sockets listen
+        self._is_short = False  # of descriptors
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[Leg] = set()
+        self._world_timer: asyncio.TimerHandle | None = None
+        self._world_due: int | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._pending: deque[Step] = deque()
+        self._is_performing = False
+        self._is_empty = asyncio.Event()
+        self._descriptors_max = 0
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bind, listen, and launch the timeline. Raise OSError where the address can't be had."""
+        self._loop = asyncio.get_running_loop()
+        self._sockets = await self._bind()
+        self.port = self._sockets[0].getsockname()[1]
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._descriptors_max = limit - len(os.listdir("/proc/self/fd")) - SPARE_DESCRIPTORS
+        self._is_empty.set()
+        self._open_listener()
+        self._take(self.world.launch(monotonic_ns()))
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Drain: no new connections, 1001 to all, then end whatever is left after the grace period."""
+        self._take(self.world.drain(monotonic_ns()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_empty.wait(), grace_s)
+        await self.abort()
+
+    async def abort(self) -> None:
+        """End everything at once. Call it even where `start` has failed."""
+        self._close_listener()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+        for relay in list(self._relays):
+            relay.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._relays:
+            await self._is_empty.wait()
+        for timer in (self._world_timer, self._sweep_timer):
+            if timer:
+                timer.cancel()
+        self._world_timer = self._sweep_timer = None
+
+    @property
+    def address(self) -> Address:
+        """Where clients connect."""
+        return Address(self.listen.host, self.port)
+
+    @property
+    def open_relays(self) -> int:
+        return len(self._relays)
+
+    @property
+    def paused_legs(self) -> int:
+        """Legs that are not being read."""
+        return sum(1 for leg in self._watched if leg.transport is not None and not leg.is_reading)
+
+    def steer(self, decide: Callable[[World, int], list[Step] | None]) -> bool:
+        """Let the world decide something by hand and perform it before returning; False if it could not."""
+        steps = decide(self.world, monotonic_ns())
+        self._take(steps or [])
+        return steps is not None
+
+    # -- the listener -----------------------------------------------------------------------------------------------
+
+    async def _bind(self) -> list[socket.socket]:
+        infos = await self._loop.getaddrinfo(*self.listen, type=socket.SOCK_STREAM)
+        sockets: list[socket.socket] = []
+        port = self.listen.port
+        try:
+            for family, host in dict.fromkeys((info[0], str(info[4][0])) for info in infos):
+                if not port:
+                    # A port that the kernel chose would be given back by the shutdown that `refuse` is.
+                    with _listening_socket(family, host, 0) as probe:
+                        port = probe.getsockname()[1]
+                sockets.append(_listening_socket(family, host, port))
+        except OSError:
+            for bound in sockets:
+                bound.close()
+            raise
+        return sockets
+
+    def _open_listener(self) -> None:
+        if self._is_open or not self._sockets:
+            return
+        self._is_open = True
+        for listening in self._sockets:
+            listening.listen(BACKLOG)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _close_listener(self) -> None:
+        """Refuse from here on, and keep the port. Who is in the queue has connected, and is accepted."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for listening in self._sockets:
+            self._accept(listening, BACKLOG + 1)
+            self._loop.remove_reader(listening)
+            listening.shutdown(socket.SHUT_RDWR)
+
+    def _follow_listener(self) -> None:
+        if self.world.is_listening and not self._is_short:
+            self._open_listener()
+        else:
+            self._close_listener()
+
+    def _accept(self, listening: socket.socket, most: int = ACCEPTS_PER_TURN) -> None:
+        for _ in range(most):
+            try:
+                connection, peer = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._run_short(True)
+                return
+            connection.setblocking(False)
+            relay = Relay(self, self._loop, str(Address(str(peer[0]), peer[1])))
+            self._relays.add(relay)
+            self._is_empty.clear()
+            self._keep(self._loop.create_task(self._connect(relay, connection)))
+            if len(self._relays) * 2 >= self._descriptors_max:
+                self._run_short(True)
+                return
+
+    async def _connect(self, relay: Relay, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: relay.leg(Side.CLIENT), connection)
+        except OSError:
+            connection.close()
+            self.forget(relay)
+
+    def _run_short(self, is_short: bool) -> None:
+        """Accepting pauses before the descriptor limit, and goes on when some have come free."""
+        if is_short == self._is_short:
+            return
+        self._is_short = is_short
+        reason = "the descriptor limit is near" if is_short else "descriptors have come free"
+        self._on_told(Told(monotonic_ns(), None, Listening(not is_short, reason)))
+        self._loop.call_soon(self._follow_listener)
+
+    # -- what relays need -------------------------------------------------------------------------------------------
+
+    def accepted(self, relay: Relay, peer: str) -> Session:
+        session = self.world.accept(peer, monotonic_ns())
+        self._by_number[session.number] = relay
+        return session
+
+    def settle(self, relay: Relay) -> None:
+        self._take(self.world.settle(relay.session, monotonic_ns()))
+
+    def dial(self, relay: Relay) -> None:
+        relay.dial_task = self._loop.create_task(self._dial(relay))
+        self._keep(relay.dial_task)
+
+    async def _dial(self, relay: Relay) -> None:
+        try:
+            async with asyncio.timeout(DIAL_TIME_S):
+                await self._loop.create_connection(lambda: relay.leg(Side.SERVER), *self.upstream)
+        except TimeoutError:
+            relay.dial_failed(f"no answer from {self.upstream} within {DIAL_TIME_S:g} s")
+        except OSError as error:
+            relay.dial_failed(f"{self.upstream}: {_words(error)}")
+
+    def watch(self, leg: Leg) -> None:
+        self._watched.add(leg)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Look at the sockets of legs that are not read: their loop can't tell that the peer has ended."""
+        self._sweep_timer = None
+        for leg in list(self._watched):
+            state = None if leg.is_reading else leg.tcp_state()
+            if state is None or leg.relay.found(leg, state):
+                self._watched.discard(leg)
+        if self._watched and self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def forget(self, relay: Relay) -> None:
+        self._relays.discard(relay)
+        if hasattr(relay, "session"):
+            self._by_number.pop(relay.session.number, None)
+        if not self._relays:
+            self._is_empty.set()
+        if self._is_short and len(self._relays) * 2 < self._descriptors_max - SPARE_DESCRIPTORS:
+            self._run_short(False)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Loops keep only weak references to tasks."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- steps of the world -----------------------------------------------------------------------------------------
+
+    def _take(self, steps: list[Step]) -> None:
+        """Perform steps in order. What follows from one comes after all that are waiting."""
+        self._pending += steps
+        if self._is_performing:
+            return
+        self._is_performing = True
+        try:
+            self._tell()
+            while self._pending:
+                session, actions = self._pending.popleft()
+                if relay := self._by_number.get(session.number):
+                    relay.perform(actions)
+                self._tell()
+        finally:
+            self._is_performing = False
+        if self.world.deadline != self._world_due:
+            self._set_world_timer()
+
+    def _tell(self) -> None:
+        if self.world.is_listening != self._is_open:
+            self._follow_listener()
+        if self.world.told:
+            told, self.world.told = self.world.told, []
+            for item in told:
+                self._on_told(item)
+
+    def _set_world_timer(self) -> None:
+        if self._world_timer:
+            self._world_timer.cancel()
+            self._world_timer = None
+        self._world_due = deadline = self.world.deadline
+        if deadline is not None:
+            delay = max(0, deadline - monotonic_ns()) / SECOND
+            self._world_timer = self._loop.call_later(delay, self._tick_world)
+
+    def _tick_world(self) -> None:
+        self._world_timer = None
+        self._world_due = None
+        self._take(self.world.tick(monotonic_ns()))
+
+
+def _listening_socket(family: int, host: str, port: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setblocking(False)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
