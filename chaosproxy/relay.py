@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
 from .session import Session
@@ -57,8 +57,7 @@ class Leg(asyncio.BufferedProtocol):
         self.write: Callable[[bytes], Any] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.relay.connected(self)
