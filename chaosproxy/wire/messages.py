@@ -47,31 +47,41 @@ class Message:
 class Assembler:
     """Collect pieces into messages. A control frame between fragments is a message of its own."""
 
-    __slots__ = ("_control", "_frames", "_parts", "size")
+    __slots__ = ("_control", "_frames", "_parts", "control_size", "message_size")
 
     def __init__(self) -> None:
-        self.size = 0  # bytes collected and not yet part of a complete message
+        self.message_size = 0  # bytes of the message in progress
+        self.control_size = 0  # bytes of the control frame in progress
         self._frames: list[bytes] = []  # complete frames of the message in progress
         self._parts: list[bytes] = []  # parts of its frame in progress
         self._control: list[bytes] = []  # parts of a control frame in progress
 
+    @property
+    def size(self) -> int:
+        """Bytes collected and not yet part of a complete message."""
+        return self.message_size + self.control_size
+
+    @property
+    def first(self) -> int:
+        """The first byte of the message in progress."""
+        return (self._frames or self._parts)[0][0]
+
     def feed(self, piece: Piece) -> Message | None:
         """Take a piece; return the message it completes."""
-        parts = self._control if piece.is_control else self._parts
-        parts.append(piece.data)
-        self.size += len(piece.data)
+        if piece.is_control:
+            self._control.append(piece.data)
+            self.control_size += len(piece.data)
+            return Message([self.take_control()]) if piece.ends else None
+        self._parts.append(piece.data)
+        self.message_size += len(piece.data)
         if not piece.ends:
             return None
-        frame = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
-        if piece.is_control:
-            self.size -= len(frame)
-            return Message([frame])
-        self._frames.append(frame)
+        self._frames.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        self._parts.clear()
         if piece.first < FIN:
             return None
         frames, self._frames = self._frames, []
-        self.size -= sum(map(len, frames))
+        self.message_size = 0
         return Message(frames)
 
     def peek(self) -> bytes:
@@ -81,6 +91,12 @@ class Assembler:
     def take(self) -> bytes:
         """Give up what is incomplete."""
         data = self.peek()
-        self.size = 0
+        self.message_size = self.control_size = 0
         self._frames, self._parts, self._control = [], [], []
+        return data
+
+    def take_control(self) -> bytes:
+        """Give up the control frame in progress."""
+        data = self._control[0] if len(self._control) == 1 else b"".join(self._control)
+        self._control, self.control_size = [], 0
         return data
