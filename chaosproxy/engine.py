@@ -60,12 +60,13 @@ class Reading(NamedTuple):
 class Link:
     """One rule on one connection: its dice per side, and what it has done."""
 
-    __slots__ = ("dice", "has_acted", "is_steady", "judges", "rule", "strikes", "told")
+    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told")
 
     def __init__(self, rule: BoundRule, seed: int, place: Sequence[str | int]) -> None:
         self.rule = rule
         self.dice = [Dice(seed, (rule.id, *place, side.label)) for side in Side]
         self.has_acted = False
+        self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
         self.judges = not rule.fault.is_timing or rule.when.reads_content
