@@ -414,7 +414,7 @@ class World:
         self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:
-        for session in self.sessions.values():
+        for session in self._in_order():
             if session.request is None or not session.connection:
                 continue
             links: list[Link] = []

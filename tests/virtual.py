@@ -1,4 +1,4 @@
-"""A virtual network: a world with scripted peers around it, driven in virtual time. Nothing here sleeps or knows a clock.
+"""A virtual network: a world with scripted peers around it, driven in virtual time. Nothing here sleeps.
 
 It performs what the world and its sessions decide, as the relay and the proxy do, and holds every action to the rules
 that real sockets would punish: nothing on a leg that is gone, nothing behind FIN, Pause and Resume in turn, a deadline
@@ -266,6 +266,7 @@ class Network:
         self.connections: dict[int, Connection] = {}
         self.accepts_dials = accepts_dials
         self.told: list[Told] = []
+        self.log: list[tuple[Connection, Action]] = []
         self._pending: deque[Step] = deque()
         self._is_performing = False
         self._is_running = False
@@ -401,6 +402,7 @@ class Network:
     def perform(self, connection: Connection, actions: list[Action]) -> None:
         for action in actions:
             connection.log.append((self.now, action))
+            self.log.append((connection, action))
             self._act(connection, action)
         session = connection.session
         for side in SIDES:
