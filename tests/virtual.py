@@ -220,24 +220,24 @@ class Connection:
             return
         peer.has_ended = peer.is_gone = True
         peer.outbox.clear()
-        self.network.perform(self, self.session.lost(side, self.network.now, "reset"))
+        self.network.happen(self, lambda now: self.session.lost(side, now, "reset"))
         self.network.run()
 
     def blocked(self, side: Side, is_blocked: bool) -> None:
         peer = self.peer(side)
         if peer.is_gone or (side is SERVER and not self.is_connected):
             return
-        self.network.perform(self, self.session.blocked(side, is_blocked, self.network.now))
+        self.network.happen(self, lambda now: self.session.blocked(side, is_blocked, now))
         self.network.run()
 
     def dial_answered(self, error: str = "") -> None:
         """The upstream accepts our dial, or fails it."""
         assert self.is_dialled and not self.is_connected
         if error:
-            self.network.perform(self, self.session.dial_failed(error, self.network.now))
+            self.network.happen(self, lambda now: self.session.dial_failed(error, now))
         else:
             self.is_connected = True
-            self.network.perform(self, self.session.dialled(self.network.now))
+            self.network.happen(self, self.session.dialled)
         self.network.run()
 
     def open(self, path: str = "/app/key", extension: str = "", headers: Iterable[str] = ()) -> "Connection":
@@ -340,7 +340,7 @@ class Network:
             for connection in list(self.connections.values()):
                 due = connection.session.deadline
                 if due is not None and due <= self.now:
-                    self.perform(connection, connection.session.tick(self.now))
+                    self.happen(connection, connection.session.tick)
                     self.run()
         self.now = end
 
@@ -378,10 +378,20 @@ class Network:
             return False
         item = peer.outbox.popleft()
         if item is None:
-            self.perform(connection, connection.session.ended(side, self.now))
+            self.happen(connection, lambda now: connection.session.ended(side, now))
         else:
-            self.perform(connection, connection.session.receive(side, item, self.now))
+            self.happen(connection, lambda now: connection.session.receive(side, item, now))
         return True
+
+    def happen(self, connection: Connection, decide: Callable[[int], list[Action]]) -> None:
+        """Something happened on a connection: let its session decide, and perform that."""
+        session = connection.session
+        was_silent = session.is_silent
+        actions = decide(self.now)
+        if was_silent and session.is_silent:
+            loud = [action for action in actions if not isinstance(action, Pause | Resume)]
+            assert not loud or session.is_over, f"half-open, and not silent: {loud}"
+        self.perform(connection, actions)
 
     def take(self, steps: list[Step]) -> None:
         """Perform steps in order; what follows from one comes after all that are waiting. As the proxy does."""
