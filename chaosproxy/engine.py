@@ -245,9 +245,9 @@ class Direction:
 
     def finish(self, now: int) -> None:
         """The side has ended: what is incomplete goes on as it is, behind what is held."""
-        if self._drops_rest or self._is_plain:
+        if self._drops_rest or self._is_plain or self.gate is Heal.DISCARD:
             self._drops_rest = False
-            if lost := len(self._assembler.take()):
+            if lost := len(self._assembler.take()) + len(self.splitter.release_head()):
                 self._events.append(Discarded(self.side, lost))
         self._let_go(now, ends=not self.splitter.need)
         if withheld := self.splitter.release_head():

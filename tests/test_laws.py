@@ -46,11 +46,19 @@ def masked(side: Side) -> bytes:
 
 class TestIdle:
     @given(
-        sent=st.tuples(BYTES, BYTES), cuts=st.tuples(CUTS, CUTS), order=st.lists(st.integers(0, 1)), ends=st.integers(0, 3)
+        sent=st.tuples(BYTES, BYTES),
+        cuts=st.tuples(CUTS, CUTS),
+        order=st.lists(st.integers(0, 1)),
+        ends=st.integers(0, 3),
     )
     @pytest.mark.parametrize("top", [{}, {"protocol": "pusher"}], ids=["scanned", "read"])
     def test_any_bytes_chopped_anyhow_arrive_identical_and_so_do_half_closes(
-        self, top: dict[str, Any], sent: tuple[bytes, bytes], cuts: tuple[list[int], list[int]], order: list[int], ends: int
+        self,
+        top: dict[str, Any],
+        sent: tuple[bytes, bytes],
+        cuts: tuple[list[int], list[int]],
+        order: list[int],
+        ends: int,
     ) -> None:
         network = Network(profile(**top))
         c = network.connect()

@@ -117,7 +117,7 @@ class Machine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5), extension=EXTENSIONS, cut=st.integers(0, 200))
     def answer(self, index: int, extension: str, cut: int) -> None:
         c = self.pick(index)
-        if c and c.is_connected and not c.server.data == b"" and (c.session.number, 9) not in self.rests:
+        if c and c.is_connected and c.server.data != b"" and (c.session.number, 9) not in self.rests:
             self.rests[c.session.number, 9] = b""
             head = switching(extension)
             c.send(SERVER, head[:cut], head[cut:])

@@ -545,7 +545,9 @@ class TestHalfOpen:
                 assert c.server.stream == text("a", M) and c.client.stream == text("b")
             case _:
                 # What a frozen leg's peer sent is with the kernel: it arrives after the heal.
-                assert c.server.stream == (b"" if c.client.is_read and frozen[0] or mode == "blackhole" else text("a", M))
+                assert c.server.stream == (
+                    b"" if (c.client.is_read and frozen[0]) or mode == "blackhole" else text("a", M)
+                )
                 assert c.client.stream == (b"" if frozen[1] or mode == "blackhole" else text("b"))
 
     def test_flush_delivers_in_order_and_the_connection_lives_on(self) -> None:
@@ -600,6 +602,17 @@ class TestHalfOpen:
         network.wait(SECOND)
         expected = [b"held", b"partly", b"later"] if heal == "flush" else [b"held", b"partly"]
         assert payloads(c.client.stream) == expected
+
+    @pytest.mark.parametrize("size", [1, 4])
+    def test_an_end_in_the_middle_of_a_message_that_would_be_discarded_discards_it(self, size: int) -> None:
+        network = phases({"half_open": {"heal": "discard"}})
+        c = network.open()
+        network.step()
+        c.send(SERVER, text("half")[:size])
+        c.fin(SERVER)
+        network.wait(10 * SECOND)
+        assert c.client.stream == b"" and c.client.fin_at == network.now
+        assert network.events(Discarded) == [Discarded(SERVER, size)]
 
     @pytest.mark.parametrize("how", ["fin", "rst"])
     def test_an_end_is_remembered_and_performed_after_the_held_bytes(self, how: str) -> None:
@@ -811,7 +824,9 @@ class TestHalfOpen:
 
 class TestOpeningFaults:
     def test_reject_answers_and_does_not_dial(self) -> None:
-        network = Network(profile(rules=[{"reject": {"status": 503, "headers": {"Retry-After": "5"}, "body": "later"}}]))
+        network = Network(
+            profile(rules=[{"reject": {"status": 503, "headers": {"Retry-After": "5"}, "body": "later"}}])
+        )
         c = network.connect()
         c.send(CLIENT, request())
         assert status(c) == 503 and b"Retry-After: 5\r\n" in c.client.data and c.client.data.endswith(b"later")

@@ -1,4 +1,4 @@
-"""Stories of many connections: numbers, phases, which rules act on whom and when, live rules, the dial cap, draining."""
+"""Stories of many connections: numbers, phases, which rules act on whom, live rules, the dial cap, draining."""
 
 import json
 
@@ -150,7 +150,9 @@ class TestPhases:
 
     def test_the_same_id_with_other_options_heals_and_starts_anew(self) -> None:
         first, second = ({"id": "x", "latency": "1s", "when": {"from": side}} for side in ("client", "server"))
-        network = Network(profile(QUIET, {"name": "b", "until": "step", "rules": [first]}, {"name": "c", "rules": [second]}))
+        network = Network(
+            profile(QUIET, {"name": "b", "until": "step", "rules": [first]}, {"name": "c", "rules": [second]})
+        )
         c = network.open()
         network.step()
         network.step()
@@ -160,7 +162,9 @@ class TestPhases:
 
     def test_a_rule_at_the_top_holds_in_every_phase_without_healing(self) -> None:
         network = Network(
-            profile({"name": "a", "lasts": "1s"}, {"name": "b", "lasts": "1s"}, rules=[{"drop": {}, "when": {"nth": 2}}])
+            profile(
+                {"name": "a", "lasts": "1s"}, {"name": "b", "lasts": "1s"}, rules=[{"drop": {}, "when": {"nth": 2}}]
+            )
         )
         c = network.open()
         c.send(SERVER, text("1"))
@@ -222,7 +226,11 @@ class TestUntil:
 
     def test_a_client_knows_it_is_established_when_the_message_has_left(self) -> None:
         network = Network(
-            profile({"name": "a", "until": {"established": 1}, "rules": [{"latency": "1s"}]}, {"name": "b"}, protocol="pusher")
+            profile(
+                {"name": "a", "until": {"established": 1}, "rules": [{"latency": "1s"}]},
+                {"name": "b"},
+                protocol="pusher",
+            )
         )
         c = network.open()
         established(c)
