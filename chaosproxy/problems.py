@@ -86,7 +86,10 @@ def show(text: str) -> str:
 
 def show_kind(value: object) -> str:
     """Name what isn't a scalar."""
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "nothing"
+    if isinstance(value, list | dict):
+        kind = "list" if isinstance(value, list) else "mapping"
+        return f"a {kind}" if value else f"an empty {kind}"
+    return "nothing"
 
 
 def show_path(path: Path) -> str:

@@ -5,6 +5,7 @@ becomes one `expected …, got …` at a key or value of the YAML tree; the bran
 slips get their remedy.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
 
@@ -94,6 +95,7 @@ VALUE_WORDS: dict[str, tuple[str, ...]] = {
     "server->client": ("server",),
     "upstream": ("server",),
 }
+_SENTENCE_END = re.compile(r"(?<=[\w)-])\.( |$)")
 _PATTERNS = {
     NAME: "1 to 64 of letters, digits, _ . and -",
     PROFILE_NAME: "1 to 64 of letters, digits, _ . and -, not beginning with a dot",
@@ -227,7 +229,7 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
 def _missing(tree: Node, path: Path, field: FieldInfo | None) -> _Finding:
     found, entry = tree.find(path[:-1])
     about = (field.description or "") if field else ""
-    about = about.partition(". ")[0].rstrip(".").replace("\n", " ")
+    about = _SENTENCE_END.split(about.replace("\n", " "))[0]
     about = about[:1].lower() + about[1:]
     place = entry.key if entry.node.value is NOTHING else entry.node.place
     return _Finding((*found, path[-1]), place, "", f"expected {path[-1]}:, got none", "", f"add {path[-1]}: ({about})")
