@@ -140,6 +140,11 @@ def test_a_timeline_may_begin_with_any_phase_that_lets_it_start(starts: str, rul
     assert profile(starts=starts, phases=[{"name": "a", "lasts": "1s", "rules": rules}])
 
 
+def test_what_shuts_everybody_out_at_the_top_does_so_in_the_first_phase() -> None:
+    with pytest.raises(ValidationError, match="none can come in this phase"):
+        profile(rules=["hang", "refuse"], phases=[{"name": "a"}])
+
+
 def test_waiting_for_connections_is_fine_where_some_can_open() -> None:
     rules = [{"reject": 503, "when": {"connection": 1}}]
 

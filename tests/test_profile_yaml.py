@@ -125,11 +125,11 @@ def test_a_mebibyte_of_brackets_stops_at_the_depth_limit() -> None:
     assert lines("[" * 1024 * 1024) == ["1:65: expected at most 64 levels, got one more"]
 
 
-def test_hundreds_of_problems_are_cut_short_and_counted() -> None:
+def test_hundreds_of_problems_are_cut_short() -> None:
     found = lines("version: 1\nrules:\n" + "  - kill\n" * 1000)
 
     assert len(found) == 201
-    assert found[-1] == "202:5: and 800 more"
+    assert found[-1] == "202:5: and more of them further on"
 
 
 def test_a_problem_is_rendered_with_its_line_and_a_caret() -> None:
