@@ -21,7 +21,7 @@ from .yaml_tree import Entry, Node, read
 
 SOURCE = "--fault"
 _OPTION = re.compile(
-    r"""(?P<name>[^=@]*)(=(?P<value>.*?))?(@(?P<start>[^@+{}"'\s]*)(\+(?P<length>[^@+{}"'\s]*))?)?""", re.DOTALL
+    r"""(?P<name>[^=]*?)(=(?P<value>.*?))?(@(?P<start>[^@+{}"'\s]*)(\+(?P<length>[^@+{}"'\s]*))?)?""", re.DOTALL
 )
 _ANY_RULE: TypeAdapter[Rule] = TypeAdapter(AnyRule)
 
@@ -37,7 +37,7 @@ class FaultOption(NamedTuple):
 def parse_fault_option(text: str) -> FaultOption:
     """Read one option. Raises BadProfile, with the option's own columns."""
     match = _OPTION.fullmatch(text)
-    assert match  # every part of the pattern may be empty, and what fits nowhere else is the value or the name
+    assert match  # every part of the pattern may be empty, and what fits nowhere else belongs to the name or the value
     problems: list[Problem] = []
     start = _time(match, "start", 0, problems) if match["start"] is not None else 0
     length = _time(match, "length", MILLISECOND, problems) if match["length"] is not None else None

@@ -32,6 +32,8 @@ def _parse_size_rule(value: Any) -> tuple[str, int]:
 
 
 def _as_list(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise expected("one or a list of at least one")
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -54,13 +56,11 @@ SizeRule = Annotated[
 OpcodeName = Literal["text", "binary", "close", "ping", "pong"]
 OpcodeNames = Annotated[
     tuple[OpcodeName, ...],
-    Field(min_length=1),
     BeforeValidator(_as_list),
     WithJsonSchema(_one_or_more({"enum": ["text", "binary", "close", "ping", "pong"]})),
 ]
 Ordinals = Annotated[
     tuple[Annotated[Integer, Field(ge=1)], ...],
-    Field(min_length=1),
     BeforeValidator(_as_list),
     WithJsonSchema(_one_or_more({"type": "integer", "minimum": 1})),
 ]

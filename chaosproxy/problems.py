@@ -38,14 +38,13 @@ class Problem(NamedTuple):
 
 
 class BadProfile(Exception):
-    """A profile that can't be used; `problems` are in the order of their places."""
+    """A profile that can't be used; `problems` are in the order of their places, at most PROBLEMS_MAX."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         ordered = sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.path))
-        left_out = len(ordered) - PROBLEMS_MAX
-        if left_out > 0:
-            last = ordered[PROBLEMS_MAX - 1]
-            ordered = [*ordered[:PROBLEMS_MAX], last._replace(path="", message=f"and {left_out} more", hint="")]
+        if len(ordered) > PROBLEMS_MAX:
+            last = ordered[PROBLEMS_MAX - 1]._replace(path="", message="and more of them further on", hint="")
+            ordered = [*ordered[:PROBLEMS_MAX], last]
         super().__init__("\n".join(map(str, ordered)))
         self.problems = ordered
 
@@ -86,7 +85,10 @@ def show(text: str) -> str:
 
 def show_kind(value: object) -> str:
     """Name what isn't a scalar."""
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "nothing"
+    if isinstance(value, list | dict):
+        kind = "list" if isinstance(value, list) else "mapping"
+        return f"a {kind}" if value else f"an empty {kind}"
+    return "nothing"
 
 
 def show_path(path: Path) -> str:

@@ -179,9 +179,10 @@ class Profile(Model):
                 )
 
     def _misused_openings(self) -> Iterator[Misuse]:
+        everywhere = {rule.fault_name: rule for rule in self.rules if rule.keeps_all_out}
         for index, phase in enumerate(self.phases):
-            rules = (*self.rules, *phase.rules)
-            closers = [rule.keeps_all_out for rule in rules if rule.keeps_all_out]
+            rules = [*everywhere.values(), *(rule for rule in phase.rules if rule.keeps_all_out)]
+            closers = [rule.keeps_all_out for rule in rules]
             if closers and phase.until and phase.until.opened:
                 remedy = "end the phase by lasts:"
                 if "refuse" in closers:

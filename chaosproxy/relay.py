@@ -43,7 +43,7 @@ class Rim(Protocol):
         """Both legs are gone."""
 
 
-class Leg(asyncio.BufferedProtocol):
+class Leg(asyncio.Protocol):
     """One TCP connection of a relay."""
 
     def __init__(self, relay: "Relay", side: Side) -> None:
@@ -62,16 +62,10 @@ class Leg(asyncio.BufferedProtocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.relay.connected(self)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._view[:nbytes])
-        if self.scan is not None and self.write is not None:
+    def data_received(self, data: bytes) -> None:
+        if self.scan is not None:
             self.scan(data)
             self.write(data)
-            if self.relay.session.events:
-                self.relay.after()
             return
         self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
 

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
-_TIME_UNITS = {"us": 1_000, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_TIME_UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000_000, "KiB": 1024, "MiB": 1024 * 1024, "GiB": 1024**3}
 DURATION_MAX = 10_000 * 3600 * SECOND
 INTEGER_MAX = 10**15 - 1
@@ -58,6 +59,8 @@ def parse_duration(value: Any) -> int:
     if not isinstance(value, str):
         raise expected(what)
     nanoseconds = _scaled(_DURATION, _TIME_UNITS, value, what)
+    if nanoseconds % MICROSECOND:
+        raise expected(what + ", not finer than 1us")
     if nanoseconds > DURATION_MAX:
         raise expected("a duration of at most 10000h")
     return nanoseconds

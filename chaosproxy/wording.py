@@ -5,7 +5,9 @@ becomes one `expected …, got …` at a key or value of the YAML tree; the bran
 slips get their remedy.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +23,7 @@ from .units import NOTHING
 from .yaml_tree import Entry, Node
 
 Models = Sequence[type[BaseModel]]
+ERRORS_MAX = 1000
 
 # Words that people try, and what they are called here; a word counts only where its meaning is possible.
 FAULT_WORDS: dict[str, tuple[str, ...]] = {
@@ -94,6 +97,7 @@ VALUE_WORDS: dict[str, tuple[str, ...]] = {
     "server->client": ("server",),
     "upstream": ("server",),
 }
+_SENTENCE_END = re.compile(r"(?<=[\w)-])\.( |$)")
 _PATTERNS = {
     NAME: "1 to 64 of letters, digits, _ . and -",
     PROFILE_NAME: "1 to 64 of letters, digits, _ . and -, not beginning with a dot",
@@ -126,22 +130,23 @@ class _Finding(NamedTuple):
 
 
 def problems_of(error: ValidationError, tree: Node, source: str, models: Models) -> list[Problem]:
-    """Turn an error of validating the tree's data as one of the models into problems."""
-    findings = [finding for details in error.errors(include_url=False) for finding in _find(details, tree, models)]
+    """Turn an error of validating the tree's data as one of the models into problems, at most ERRORS_MAX of them."""
+    every = (finding for details in error.errors(include_url=False) for finding in _find(details, tree, models))
+    findings = list(islice(every, ERRORS_MAX))
+    replaced = {finding.replaces for finding in findings if finding.replaces}
     merged: dict[Path, list[_Finding]] = {}
     for finding in findings:
-        if not any(_is_below(finding.path, other.replaces) for other in findings if other.replaces):
+        if replaced.isdisjoint((*_above(finding.path), finding.path)):
             merged.setdefault(finding.path, []).append(finding)
+    # A branch of a union that reached deeper knew better what the value was meant to be.
+    shallow = {above for path in merged for above in _above(path)}
     return [
-        _as_problem(path, same, source)
-        for path, same in merged.items()
-        # A branch of a union that reached deeper knew better what the value was meant to be.
-        if not (same[0].phrase and any(len(other) > len(path) and _is_below(other, path) for other in merged))
+        _as_problem(path, same, source) for path, same in merged.items() if not (same[0].phrase and path in shallow)
     ]
 
 
-def _is_below(path: Path, above: Path) -> bool:
-    return path[: len(above)] == above
+def _above(path: Path) -> Iterator[Path]:
+    return (path[:length] for length in range(len(path)))
 
 
 def _as_problem(path: Path, same: list[_Finding], source: str) -> Problem:
@@ -227,7 +232,7 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
 def _missing(tree: Node, path: Path, field: FieldInfo | None) -> _Finding:
     found, entry = tree.find(path[:-1])
     about = (field.description or "") if field else ""
-    about = about.partition(". ")[0].rstrip(".").replace("\n", " ")
+    about = _SENTENCE_END.split(about.replace("\n", " "))[0]
     about = about[:1].lower() + about[1:]
     place = entry.key if entry.node.value is NOTHING else entry.node.place
     return _Finding((*found, path[-1]), place, "", f"expected {path[-1]}:, got none", "", f"add {path[-1]}: ({about})")
@@ -249,7 +254,10 @@ def _unknown_key(tree: Node, path: Path, models: Models) -> _Finding:
 
 def _belongs_elsewhere(tree: Node, parent: Path, around: Entry, key: str, models: Models) -> tuple[str, Path]:
     siblings = around.node.value if isinstance(around.node.value, dict) else {}
-    for name, sibling in siblings.items():
+    for name in _keys(models):
+        sibling = siblings.get(name)
+        if sibling is None:
+            continue
         below = [model for each in models for model in _models_below(each, name)]
         if key in _keys(below):
             if sibling.node.value is NOTHING:
@@ -261,8 +269,8 @@ def _belongs_elsewhere(tree: Node, parent: Path, around: Entry, key: str, models
     if list(models) == [Match]:
         _, rule = tree.find(parent[:-1])
         names = rule.node.value if isinstance(rule.node.value, dict) else {}
-        for name in names:
-            if name in FAULTS and key in _keys([FAULTS[name]]):
+        for name, fault in FAULTS.items():
+            if name in names and key in _keys([fault]):
                 return f"it belongs under {name}:", ()
     return "", ()
 
