@@ -10,13 +10,13 @@ from enum import IntEnum
 from time import monotonic_ns
 from typing import NamedTuple
 
+from ..profile import Profile
+from ..proxy import Address, Proxy
+from ..world import Options, Told
 from .addresses import Owner, owner_of
 from .greeting import greeting, no_client_yet
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
-from .profile import Profile
-from .proxy import Address, Proxy
-from .world import Options, Told
 
 NO_CLIENT_S = 10
 CHECK_TIME_S = 5.0

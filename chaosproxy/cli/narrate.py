@@ -5,9 +5,9 @@ never shown.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
-from .events import (
+from ..events import (
     Accepted,
     Answered,
     Asked,
@@ -32,12 +32,11 @@ from .events import (
     Suppressed,
     Unjudged,
 )
-from .problems import escape
-from .proxy import Address
-from .session import Session
-from .units import SECOND
-from .wire.frames import Side
-from .world import Told
+from ..problems import escape
+from ..proxy import Address
+from ..session import Session
+from ..units import SECOND
+from ..world import Told
 
 LINES_PER_SECOND_MAX = 50
 SOURCES_MAX = 1024

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .problems import escape
+from ..problems import escape
 
 _PROC = Path("/proc")
 _LISTEN = "0A"  # include/net/tcp_states.h

@@ -1,20 +1,21 @@
 """The reference of faults, made from their classes: for the terminal, and as the README's table.
 
-python -m chaosproxy.reference README.md     writes the table anew between its markers
+python -m chaosproxy.cli.reference README.md     writes the table anew between its markers
 """
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 
-from .faults import FAULTS, Fault, Moment
-from .profile_yaml import example
-from .units import Duration, Share, Size, format_duration
+from ..faults import FAULTS, Fault, Moment
+from ..profile_yaml import example
+from ..units import Duration, Share, Size, format_duration
 
 COLUMNS = 80
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
@@ -125,7 +126,7 @@ def _default(field: FieldInfo, kind: str) -> str:
     return f"default {str(default).lower() if isinstance(default, bool) else default}"
 
 
-def _pattern(kind: object) -> str:
+def _pattern(kind: Any) -> str:
     return str(TypeAdapter(kind).json_schema()["pattern"])
 
 

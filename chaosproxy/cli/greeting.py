@@ -1,8 +1,8 @@
 """What `run` says first: where to point clients, and the settings to paste for the two most used of them."""
 
+from ..profile import Profile
+from ..proxy import Address
 from .addresses import reachable
-from .profile import Profile
-from .proxy import Address
 
 
 def greeting(upstream: Address, listen: Address, control: str, profile: Profile, seed: int) -> list[str]:

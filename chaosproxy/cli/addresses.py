@@ -8,8 +8,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from .problems import show
-from .proxy import Address
+from ..problems import show
+from ..proxy import Address
 
 _LATER = {"wss": "TLS upstreams", "tcp": "plain TCP upstreams"}
 _MEANT = {"http": "ws", "https": "wss"}

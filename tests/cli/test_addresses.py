@@ -1,6 +1,6 @@
 import pytest
 
-from chaosproxy.addresses import Owner, owner_of, parse_address, parse_upstream, reachable
+from chaosproxy.cli.addresses import Owner, owner_of, parse_address, parse_upstream, reachable
 from chaosproxy.proxy import Address
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import library
-from .fault_options import profile_from_faults
-from .problems import BadProfile, escape, render
-from .profile import EMPTY, Profile
-from .profile_yaml import load
+from .. import library
+from ..fault_options import profile_from_faults
+from ..problems import BadProfile, escape, render
+from ..profile import EMPTY, Profile
+from ..profile_yaml import load
 
 PROFILE_BYTES_MAX = 1024 * 1024
 

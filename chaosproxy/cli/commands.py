@@ -9,29 +9,31 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from . import library, reference
+from .. import library
+from ..faults import FAULTS
+from ..problems import nearest, show
+from ..profile import Profile
+from ..profile_yaml import schema as make_schema
+from ..proxy import Address
+from ..units import SECOND, parse_duration
+from ..world import DIALS_PER_SECOND_MAX, Options
+from . import reference
 from .addresses import parse_address, parse_upstream, reachable
-from .faults import FAULTS
-from .problems import nearest, show
-from .profile import Profile
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
-from .profile_yaml import schema as make_schema
-from .proxy import Address
 from .run import ExitCode, Settings, Trouble, run
-from .units import SECOND, parse_duration
-from .world import DIALS_PER_SECOND_MAX, Options
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
 
 
-class _Reader(click.ParamType):
+class _Reader(click.ParamType[Any]):
     """Reads an option with a function that raises ValueError (or a pydantic error) with words for the user."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
@@ -47,7 +49,7 @@ class _Reader(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class _Lines(click.ParamType):
+class _Lines(click.ParamType[str]):
     """Text of which an environment variable holds one per line."""
 
     name = "text"
@@ -252,10 +254,8 @@ def health(control: Address | None) -> int:
 
 def _say(line: str) -> None:
     style: dict[str, Any] = {"fg": "yellow"} if "warning: " in line else {}
-    try:
+    with suppress(OSError):  # whoever listened to us has gone; clients have not
         click.secho(line, err=True, **style)
-    except OSError:
-        pass  # whoever listened to us has gone; clients have not
 
 
 def main() -> None:
