@@ -17,6 +17,8 @@ from typing import Any
 import click
 
 from .. import library
+from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
+from ..demo.show import demo as play_demo
 from ..faults import FAULTS
 from ..problems import nearest, show
 from ..profile import Profile
@@ -222,6 +224,20 @@ def faults(name: str | None) -> int:
     else:
         meant = "".join(f"; did you mean {near}?" for near in nearest(name, FAULTS)[:1])
         raise Trouble(f"unknown fault {show(name)}{meant}", ExitCode.USAGE)
+    return ExitCode.OK
+
+
+@cli.command()
+@option(
+    "--seconds",
+    type=click.FloatRange(min=SECONDS_MIN, max=600),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="About how long it takes.",
+)
+def demo(seconds: float) -> int:
+    """Watch a good and a naive client meet an outage. Needs nothing else."""
+    play_demo(seconds)
     return ExitCode.OK
 
 
