@@ -15,8 +15,8 @@ from chaosproxy.demo.story import CLIENTS, GOOD, NAIVE, PROXY, Look, Mark, Story
 from chaosproxy.units import SECOND
 
 FRAMES_PER_SECOND = 10
-LINES_MIN = 4
-SUMMARY_HEIGHT = 13  # with the prompt below it, so that lanes and summary end up on one screen
+LINES_MIN = 3
+SUMMARY_HEIGHT = 14  # with the prompt below it, so that lanes and summary end up on one screen
 WIDTH_MAX = 110
 LABEL_WIDTH = 7
 NEXT = "chaosproxy run ws://localhost:6001 --profile extended-outage-fast"
@@ -73,7 +73,7 @@ def plain_line(mark: Mark) -> str:
 
 def picture(story: Story, now: float, planned: float, width: int, height: int) -> RenderableType:
     """The whole screen at one instant."""
-    total = max(planned, now)
+    total = now if story.is_over else max(planned, now)
     cells = width - LABEL_WIDTH - 1
     lanes = [lane(story, actor, now, total, cells) for actor in (PROXY, GOOD, NAIVE)]
     room = max(LINES_MIN, height - len(lanes) - 6)
