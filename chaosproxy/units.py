@@ -34,9 +34,10 @@ def _scaled(pattern: re.Pattern[str], units: dict[str, int], value: str, what: s
         raise expected(what)
     whole, _, fraction = match[1].partition(".")
     scaled = int(whole + fraction) * units[match[2]]
-    if scaled % 10 ** len(fraction):
+    divisor: int = 10 ** len(fraction)
+    if scaled % divisor:
         raise expected(what + ", not finer than its smallest unit")
-    return scaled // 10 ** len(fraction)
+    return scaled // divisor
 
 
 def parse_duration(value: Any) -> int:
