@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 
 from .protocols import Meaning
 from .units import Duration, Integer, Range, Share, expected, parse_size
@@ -31,32 +32,37 @@ def _parse_size_rule(value: Any) -> tuple[str, int]:
 
 
 def _as_list(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise expected("one or a list of at least one")
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _one_or_more(schema: JsonSchemaValue) -> JsonSchemaValue:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
 
 
 SizeRule = Annotated[
     tuple[str, int],
     BeforeValidator(_parse_size_rule),
     PlainSerializer(lambda rule: f"{rule[0]}{rule[1]}B", return_type=str),
-    WithJsonSchema({"type": "string", "description": 'a size or a comparison, such as "> 1KiB"'}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(<=|>=|<|>)?\s*[0-9.]+\s*(B|kB|MB|KiB|MiB|GiB)$",
+            "description": 'a size or a comparison, such as "> 1KiB"',
+        }
+    ),
 ]
 OpcodeName = Literal["text", "binary", "close", "ping", "pong"]
 OpcodeNames = Annotated[
     tuple[OpcodeName, ...],
     BeforeValidator(_as_list),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["text", "binary", "close", "ping", "pong"]},
-                {"type": "array", "items": {"enum": ["text", "binary", "close", "ping", "pong"]}},
-            ]
-        }
-    ),
+    WithJsonSchema(_one_or_more({"enum": ["text", "binary", "close", "ping", "pong"]})),
 ]
 Ordinals = Annotated[
     tuple[Annotated[Integer, Field(ge=1)], ...],
     BeforeValidator(_as_list),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+    WithJsonSchema(_one_or_more({"type": "integer", "minimum": 1})),
 ]
 
 
@@ -101,6 +107,10 @@ class Match(BaseModel):
     def names_messages(self) -> bool:
         """Whether it speaks of single messages and not of whole connections."""
         return self.reads_content or bool(self.nth or self.every or self.first)
+
+    def given(self, *fields: str) -> list[str]:
+        """Those of the fields that are given, by the keys that users write."""
+        return [type(self).model_fields[field].alias or field for field in fields if getattr(self, field) is not None]
 
     @cached_property
     def is_of_protocol(self) -> bool:

@@ -4,145 +4,43 @@ Data is checked here, once. `profile_yaml` reads files into these models and say
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Union
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    create_model,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from .faults import FAULTS, Fault, Moment
-from .match import Match
 from .protocols import PROTOCOLS
-from .units import Duration, Integer, Size
+from .rule import NAME, RULES, AnyRule, BoundRule, Misuse, Model, Path, Rule, bind, digest_of, misuse
+from .units import MILLISECOND, Duration, Integer, Set, Size, expected
+
+__all__ = ["EMPTY", "RULES", "BoundRule", "Identify", "Phase", "Profile", "Rule", "Until", "bind"]
 
 HELD_BYTES_MAX = 1024 * 1024
 JUDGED_BYTES_MAX = 16 * 1024 * 1024
+_WORDS: Any = {"name": True, "about": True, "phases": {"__all__": {"about"}}}
+PROFILE_NAME = r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,63})?$"
 
 
-def misuse(message: str, *at: str | int) -> PydanticCustomError:
-    """An error about how values go together; `at` is the path, from the model on, of what to change."""
-    return PydanticCustomError("misuse", "{message}", {"message": message, "at": at})
+def _at_least_a_millisecond(duration: int) -> int:
+    if duration < MILLISECOND:
+        raise expected("a duration of at least 1ms")
+    return duration
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+def _at_least_a_kibibyte(size: int) -> int:
+    if size < 1024:
+        raise expected("a size of at least 1KiB")
+    return size
 
-
-class Rule(_Model):
-    """One fault and one match."""
-
-    fault_name: ClassVar[str]
-
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
-    """A name for the rule. A rule with the same id in the next phase goes on there without healing or restarting."""
-    when: Match = Match()
-    """What the fault acts on; everything where it is left out."""
-
-    @property
-    def fault(self) -> Fault:
-        fault: Fault = getattr(self, self.fault_name)
-        return fault
-
-    @model_validator(mode="after")
-    def _fits_its_moments(self) -> "Rule":
-        moments, when, name = self.fault.moments, self.when, self.fault_name
-        if moments == {Moment.LISTEN} and when != Match():
-            raise misuse(
-                f"{name} acts on the one listener and takes no when: "
-                "(to pick connections, use reset: {at: accept} or reject)",
-                "when",
-            )
-        if getattr(self.fault, "at", None) == "accept" and when.model_copy(update={"chance": None}) != Match():
-            raise misuse(f"{name} at accept knows nothing of the request yet and takes only chance:", "when")
-        if Moment.MESSAGE not in moments:
-            for field in ("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
-                if getattr(when, field) is not None:
-                    key = "from" if field == "sender" else field
-                    raise misuse(
-                        f"{name} acts on the upgrade request, before there are messages; {key}: can't be used "
-                        "(connection:, path:, header: and chance: can)",
-                        "when",
-                        key,
-                    )
-        elif Moment.PHASE in moments and not when.names_messages:
-            for field in ("sender", "age"):
-                if getattr(when, field) is not None:
-                    key = "from" if field == "sender" else field
-                    raise misuse(
-                        f"{name} acts on whole connections here; {key}: needs a condition on messages beside it "
-                        "(nth:, first:, opcode:, event: …)",
-                        "when",
-                        key,
-                    )
-        return self
-
-
-def _rule_type(fault: type[Fault]) -> type[Rule]:
-    def expand(value: Any) -> Any:
-        if value is None:
-            return {}
-        if fault.shorthand and not isinstance(value, dict | list | Fault):
-            return {fault.shorthand: value}
-        return value
-
-    body: Any = Annotated[fault, BeforeValidator(expand)]
-    fields: dict[str, Any] = {fault.name: (body, Field(description=fault.help()))}
-    made: type[Rule] = create_model(f"{fault.__name__.removesuffix('Fault')}Rule", __base__=Rule, **fields)
-    made.fault_name = fault.name
-    made.__doc__ = fault.help()
-    return made
-
-
-RULES: dict[str, type[Rule]] = {name: _rule_type(fault) for name, fault in FAULTS.items()}
-
-
-def _rule_tag(value: Any) -> str | None:
-    if isinstance(value, Rule):
-        return value.fault_name
-    named = [key for key in value if key in RULES] if isinstance(value, dict) else []
-    return named[0] if len(named) == 1 else None
-
-
-def _expand_rule(value: Any) -> Any:
-    if isinstance(value, str):
-        value = {value: None}
-    if isinstance(value, dict):
-        names = [key for key in value if key not in ("when", "id")]
-        if not names:
-            raise misuse("expected a rule with one fault, such as `- reset: {}`")
-        known = [name for name in names if name in RULES]
-        if len(known) > 1:
-            raise misuse(f"expected one fault per rule, got {' and '.join(known)}; begin a new `-` for each", known[1])
-        if not known:
-            raise PydanticCustomError("unknown_fault", "unknown fault", {"name": str(names[0]), "at": (names[0],)})
-    elif not isinstance(value, Rule):
-        raise misuse("expected a rule with one fault, such as `- reset: {}`")
-    return value
-
-
-if TYPE_CHECKING:
-    AnyRule = Rule
-else:
-    AnyRule = Annotated[
-        Union[tuple(Annotated[made, Tag(name)] for name, made in RULES.items())],  # noqa: UP007
-        Discriminator(_rule_tag),
-        BeforeValidator(_expand_rule),
-    ]
 
 Count = Annotated[Integer, Field(ge=1)]
+Span = Annotated[Duration, AfterValidator(_at_least_a_millisecond)]
+Room = Annotated[Size, AfterValidator(_at_least_a_kibibyte)]
 
 
-class Until(_Model):
+class Until(Model):
     """What ends a phase: one condition, and how long to wait for it."""
 
     opened: Count | None = None
@@ -151,13 +49,15 @@ class Until(_Model):
     """So many connections have ended since the phase began."""
     established: Count | None = None
     """So many connections are established in their protocol's terms now (needs `protocol:`)."""
-    subscribed: Annotated[Count | list[str], Field(union_mode="left_to_right")] | None = None
+    subscribed: (
+        Annotated[Count | Annotated[list[str], Field(min_length=1)], Field(union_mode="left_to_right")] | None
+    ) = None
     """So many connections have a confirmed subscription now, or each of these channels has one (needs `protocol:`)."""
     seconds: Count | None = None
     """So many seconds have passed; the same as `lasts`."""
-    step: Literal["true", True] | None = None
+    step: Set | None = None
     """Only a step over the control API ends the phase."""
-    within: Duration | None = None
+    within: Span | None = None
     """Go on after this time even so; the run then counts as failed."""
 
     @model_validator(mode="before")
@@ -168,8 +68,14 @@ class Until(_Model):
     @model_validator(mode="after")
     def _one_condition(self) -> "Until":
         if len(self._named) != 1:
-            raise misuse("expected exactly one of opened, closed, established, subscribed, seconds, step")
+            got = " and ".join(self._named) or "none"
+            conditions = "opened, closed, established, subscribed, seconds or step"
+            raise misuse(Misuse(f"expected exactly one of {conditions}, got {got}"))
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), {"const": "step"}]}
 
     @property
     def _named(self) -> list[str]:
@@ -181,14 +87,14 @@ class Until(_Model):
         return self._named[0]
 
 
-class Phase(_Model):
+class Phase(Model):
     """A stretch of the timeline, with its rules."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """Letters, digits, _ . and -."""
     about: str = ""
     """What it stands for."""
-    lasts: Duration | None = None
+    lasts: Span | None = None
     """How long it lasts."""
     until: Until | None = None
     """What ends it, in place of a time."""
@@ -198,42 +104,35 @@ class Phase(_Model):
     @model_validator(mode="after")
     def _one_end(self) -> "Phase":
         if self.lasts is not None and self.until is not None:
-            raise misuse("expected lasts: or until:, not both (until: takes a within:)", "until")
+            raise misuse(Misuse("expected lasts: or until:, got both (until: takes a within:)", ("until",)))
         return self
 
 
-class Identify(_Model):
+class Identify(Model):
     """Where a request tells which client it comes from. Each client's connections are numbered on their own."""
 
     query: str | None = None
     """A query parameter."""
     header: str | None = None
     """A request header."""
-    path: Literal["true", True] | None = None
+    path: Set | None = None
     """The path itself."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "Identify":
-        if sum(place is not None for place in (self.query, self.header, self.path)) != 1:
-            raise misuse("expected exactly one of query, header, path")
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise misuse(Misuse(f"expected exactly one of query, header or path, got {' and '.join(given) or 'none'}"))
         return self
 
 
-class BoundRule(NamedTuple):
-    """A rule in its place in a profile."""
-
-    id: str
-    fault: Fault
-    when: Match
-    is_named: bool  # the id was given, so it may hold across phases
-
-
-class Profile(_Model):
+class Profile(Model):
     """A whole profile."""
 
-    version: Literal["1", 1]
+    version: Annotated[Literal[1], BeforeValidator(lambda version: 1 if version == "1" else version)]
     """The format's version: 1."""
-    name: str = ""
+    name: Annotated[str, Field(pattern=PROFILE_NAME)] = ""
+    """Letters, digits, _ . and -."""
     about: str = ""
     """What it reproduces, in a sentence or two."""
     protocol: Literal["pusher"] | None = None
@@ -246,9 +145,9 @@ class Profile(_Model):
     """How to tell clients apart; without it all connections count as one client's."""
     compression: Literal["pass", "strip"] = "pass"
     """strip removes the offer of extensions from requests, so that nothing is compressed."""
-    held_bytes_max: Annotated[Size, Field(ge=1024)] = HELD_BYTES_MAX
+    held_bytes_max: Room = HELD_BYTES_MAX
     """How many bytes may be held per direction of a connection before reading from its sender pauses."""
-    judged_bytes_max: Annotated[Size, Field(ge=1024)] = JUDGED_BYTES_MAX
+    judged_bytes_max: Room = JUDGED_BYTES_MAX
     """Messages larger than this pass unjudged."""
     repeat: Annotated[Count | Literal["forever"], Field(union_mode="left_to_right")] = 1
     """How often to play the phases: a number, or forever."""
@@ -259,34 +158,68 @@ class Profile(_Model):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Profile":
+        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids()]
+        if not self.protocol:
+            found += self._misused_protocol()
+        if found:
+            raise misuse(*found)
+        return self
+
+    def _misused_ends(self) -> Iterator[Misuse]:
         names: set[str] = set()
         for index, phase in enumerate(self.phases):
+            at = ("phases", index)
             if phase.name in names:
-                raise misuse(f"expected each phase to have its own name, got a second {phase.name}", "phases", index)
+                yield Misuse(f"expected each phase to have its own name, got a second {phase.name}", (*at, "name"))
             names.add(phase.name)
             is_last = index == len(self.phases) - 1 and self.repeat == 1
             if phase.lasts is None and phase.until is None and not is_last:
-                raise misuse(
-                    f"phase {phase.name} would never end: give it lasts: or until: (until: step to end it by hand)",
-                    "phases",
-                    index,
+                yield Misuse(
+                    f"phase {phase.name} would never end: give it lasts: or until: (until: step to end it by hand)", at
                 )
-            if phase.until and not self.protocol and phase.until.condition in ("established", "subscribed"):
-                raise misuse(
-                    f"until: {phase.until.condition} needs protocol: at the top (one of {', '.join(PROTOCOLS)})",
-                    "phases",
-                    index,
-                    "until",
-                )
-        if not self.protocol:
-            for at, rule in self._placed_rules():
-                if rule.when.is_of_protocol:
-                    key = "event" if rule.when.event is not None else "channel"
-                    message = f"{key}: needs protocol: at the top (one of {', '.join(PROTOCOLS)})"
-                    raise misuse(message, *at, "when", key)
-        return self
 
-    def _placed_rules(self) -> Iterator[tuple[tuple[str | int, ...], Rule]]:
+    def _misused_openings(self) -> Iterator[Misuse]:
+        everywhere = {rule.fault_name: rule for rule in self.rules if rule.keeps_all_out}
+        for index, phase in enumerate(self.phases):
+            rules = [*everywhere.values(), *(rule for rule in phase.rules if rule.keeps_all_out)]
+            closers = [rule.keeps_all_out for rule in rules]
+            if closers and phase.until and phase.until.opened:
+                remedy = "end the phase by lasts:"
+                if "refuse" in closers:
+                    remedy += " (refused attempts can't be seen at all; with reset: {at: accept} they can)"
+                message = f"no connection can open beside {closers[0]}, so opened: can't come true; {remedy}"
+                yield Misuse(message, ("phases", index, "until", "opened"))
+            if index == 0 and self.starts == "connection" and any(rule.hides_attempts for rule in rules):
+                yield Misuse(
+                    "the timeline starts with the first upgrade request, and none can come in this phase: "
+                    "say starts: launch at the top, or put a phase before it",
+                    ("phases", index),
+                )
+
+    def _misused_ids(self) -> Iterator[Misuse]:
+        faults: dict[str, str] = {}
+        taken: set[tuple[Path, str]] = set()
+        for at, rule in self._placed_rules():
+            if not rule.id:
+                continue
+            for scope in {at[:-1], ("rules",)}:
+                if (scope, rule.id) in taken:
+                    yield Misuse(f"expected each rule in force to have its own id, got a second {rule.id}", (*at, "id"))
+                    break
+            taken.add((at[:-1], rule.id))
+            if (before := faults.setdefault(rule.id, rule.fault_name)) != rule.fault_name:
+                yield Misuse(f"expected the id {rule.id} to mean one fault, got {before} and here another", (*at, "id"))
+
+    def _misused_protocol(self) -> Iterator[Misuse]:
+        remedy = f"needs protocol: at the top (one of {', '.join(PROTOCOLS)})"
+        for index, phase in enumerate(self.phases):
+            if phase.until and (condition := phase.until.condition) in ("established", "subscribed"):
+                yield Misuse(f"until: {condition} {remedy}", ("phases", index, "until", condition))
+        for at, rule in self._placed_rules():
+            for key in rule.when.given("event", "channel"):
+                yield Misuse(f"{key}: {remedy}", (*at, "when", key))
+
+    def _placed_rules(self) -> Iterator[tuple[Path, Rule]]:
         for index, rule in enumerate(self.rules):
             yield ("rules", index), rule
         for number, phase in enumerate(self.phases):
@@ -305,29 +238,8 @@ class Profile(_Model):
     @property
     def digest(self) -> str:
         """The same for profiles that do the same."""
-        content = self.model_dump(mode="json", exclude={"name", "about"}, exclude_defaults=True)
-        return _digest(json.dumps(content, sort_keys=True))
-
-
-def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:
-    """Give each rule its id: its own, or a digest of its phase, fault and match without chance, and its occurrence."""
-    bound: list[BoundRule] = []
-    seen: dict[str, int] = {}
-    for phase_name, rule in placed:
-        if rule.id:
-            bound.append(BoundRule(rule.id, rule.fault, rule.when, is_named=True))
-            continue
-        fault = rule.fault.model_dump(mode="json")
-        when = rule.when.model_dump(mode="json", exclude={"chance"}, exclude_none=True)
-        digest = _digest(json.dumps([phase_name, rule.fault_name, fault, when], sort_keys=True))
-        seen[digest] = occurrence = seen.get(digest, 0) + 1
-        suffix = f"-{occurrence}" if occurrence > 1 else ""
-        bound.append(BoundRule(f"{rule.fault_name}-{digest}{suffix}", rule.fault, rule.when, is_named=False))
-    return bound
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=4).hexdigest()
+        content = self.model_dump(mode="json", exclude=_WORDS, exclude_defaults=True)
+        return digest_of(json.dumps(content, sort_keys=True))
 
 
 EMPTY = Profile(version=1, name="none", about="No rules: every byte passes as it came.")

@@ -5,22 +5,37 @@ Each type here accepts both, and says what it expected in the words of its error
 """
 
 import re
-from typing import Annotated, Any
+from enum import Enum
+from fractions import Fraction
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
-_TIME_UNITS = {"us": 1_000, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_TIME_UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000_000, "KiB": 1024, "MiB": 1024 * 1024, "GiB": 1024**3}
-_NUMBER = r"(?:0|[1-9][0-9]*)"
-_DURATION = re.compile(rf"({_NUMBER}(?:\.[0-9]+)?)\s*(us|ms|s|m|h)")
-_SIZE = re.compile(rf"({_NUMBER}(?:\.[0-9]+)?)\s*(B|kB|MB|KiB|MiB|GiB)")
-_SHARE = re.compile(rf"({_NUMBER}(?:\.[0-9]+)?)\s*%")
+DURATION_MAX = 10_000 * 3600 * SECOND
+INTEGER_MAX = 10**15 - 1
+_NUMBER = r"(?:0|[1-9][0-9]{0,14})"
+_DECIMAL = rf"{_NUMBER}(?:\.[0-9]{{1,15}})?"
+_DURATION = re.compile(rf"({_DECIMAL})\s*(us|ms|s|m|h)")
+_SIZE = re.compile(rf"({_DECIMAL})\s*(B|kB|MB|KiB|MiB|GiB)")
+_SHARE = re.compile(rf"({_DECIMAL})\s*%")
 _INTEGER = re.compile(_NUMBER)
 _RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER})?)?")
 _FORBIDDEN_ON_THE_WIRE = re.compile(r"[\r\n\0]")
+
+
+class Nothing(Enum):
+    """What a key of a profile has where nothing is written behind it. (None would mean that the key was left out.)"""
+
+    NOTHING = "nothing"
+
+
+NOTHING: Final = Nothing.NOTHING
 
 
 def expected(what: str) -> PydanticCustomError:
@@ -32,11 +47,10 @@ def _scaled(pattern: re.Pattern[str], units: dict[str, int], value: str, what: s
     match = pattern.fullmatch(value.strip())
     if not match:
         raise expected(what)
-    whole, _, fraction = match[1].partition(".")
-    scaled = int(whole + fraction) * units[match[2]]
-    if scaled % 10 ** len(fraction):
-        raise expected(what + ", not finer than its smallest unit")
-    return scaled // 10 ** len(fraction)
+    scaled = Fraction(match[1]) * units[match[2]]
+    if scaled.denominator != 1:
+        raise expected(what + ", not finer than a whole number of the smallest unit")
+    return scaled.numerator
 
 
 def parse_duration(value: Any) -> int:
@@ -44,7 +58,12 @@ def parse_duration(value: Any) -> int:
     what = "a duration with a unit, such as 500ms, 1.5s or 2m"
     if not isinstance(value, str):
         raise expected(what)
-    return _scaled(_DURATION, _TIME_UNITS, value, what)
+    nanoseconds = _scaled(_DURATION, _TIME_UNITS, value, what)
+    if nanoseconds % MICROSECOND:
+        raise expected(what + ", not finer than 1us")
+    if nanoseconds > DURATION_MAX:
+        raise expected("a duration of at most 10000h")
+    return nanoseconds
 
 
 def parse_size(value: Any) -> int:
@@ -63,11 +82,17 @@ def _parse_share(value: Any) -> float:
 
 
 def _parse_integer(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INTEGER_MAX:
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     raise expected("a whole number in plain digits")
+
+
+def _parse_true(value: Any) -> bool:
+    if value is True or value == "true":
+        return True
+    raise expected("true")
 
 
 def _parse_flag(value: Any) -> bool:
@@ -145,7 +170,11 @@ Share = Annotated[
 
 Integer = Annotated[int, BeforeValidator(_parse_integer)]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
-WireText = Annotated[str, BeforeValidator(_parse_wire_text)]
+Set = Annotated[Literal[True], BeforeValidator(_parse_true)]
+"""For what can only be said or left out."""
+WireText = Annotated[
+    str, BeforeValidator(_parse_wire_text), WithJsonSchema({"type": ["string", "integer"], "pattern": r"^[^\r\n\0]*$"})
+]
 """Text that may stand in an HTTP head."""
 
 Range = Annotated[

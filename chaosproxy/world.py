@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Limits, Link, Reading
+from .engine import Direction, Limits, Link, Reading
 from .events import (
     Accepted,
     Action,
@@ -37,8 +37,9 @@ from .protocols import PROTOCOLS
 from .session import Session, State
 from .timeline import Standing, Timeline
 from .units import SECOND
-from .wire.frames import Side
+from .wire.frames import SIDES, Side
 from .wire.http import Request
+from .wire.inflate import Extension
 
 DIALS_PER_SECOND_MAX = 200
 
@@ -500,3 +501,22 @@ def code_label(code: int | None) -> str:
     if code is None:
         return "none"
     return str(code) if 1000 <= code <= 1015 else f"{code // 1000}xxx"
+
+
+def can_act(rule: BoundRule, session: Session) -> bool:
+    """Whether a rule can read and change the messages of an open connection, as far as it needs to.
+
+    Of a compressed stream it can't, where the stream was not followed from its first byte on.
+    """
+    link = session.links.get(rule.id)
+    when = rule.when
+    needs_content = bool(when.size or when.event or when.channel) or rule.fault.is_loss
+    if link is None or not needs_content or session.state is not State.TUNNEL:
+        return True
+    return all(_is_readable(session.directions[side]) for side in SIDES if link.acts_on_messages(side))
+
+
+def _is_readable(direction: Direction) -> bool:
+    if direction._extension is Extension.DEFLATE:
+        return direction._inflater is not None and not direction._inflater.is_lost
+    return direction._extension is Extension.NONE

@@ -1,0 +1,300 @@
+"""The command line: verbs, options, environment variables. Data goes to stdout, messages to stderr.
+
+Every option is an environment variable too, CHAOSPROXY_ and its name; options win. Exit codes: see run.ExitCode.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from .. import library
+from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
+from ..demo.show import demo as play_demo
+from ..faults import FAULTS
+from ..problems import nearest, show
+from ..profile import Profile
+from ..profile_yaml import schema as make_schema
+from ..proxy import Address
+from ..units import SECOND, parse_duration
+from ..world import DIALS_PER_SECOND_MAX, Options
+from . import reference
+from .addresses import parse_address, parse_upstream, reachable
+from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
+from .run import ExitCode, Settings, Trouble, run
+
+HEALTH_TIME_S = 3.0
+CONTROL = "127.0.0.1:7002"
+
+
+class _Reader(click.ParamType[Any]):
+    """Reads an option with a function that raises ValueError (or a pydantic error) with words for the user."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Lines(click.ParamType[str]):
+    """Text of which an environment variable holds one per line."""
+
+    name = "text"
+    envvar_list_splitter = "\n"
+
+
+URL = _Reader("url", parse_upstream)
+ADDRESS = _Reader("host:port", parse_address)
+CONTROL_ADDRESS = _Reader("host:port", lambda text: None if text == "none" else parse_address(text))
+DURATION = _Reader("duration", lambda text: parse_duration(text) / SECOND)
+
+
+def option(name: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option that is an environment variable too."""
+    variable = "CHAOSPROXY_" + name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, *names, envvar=variable, **settings)
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+ENVIRONMENT = "Each option is an environment variable too: --check-upstream is CHAOSPROXY_CHECK_UPSTREAM."
+
+
+@click.group(context_settings=CONTEXT, epilog="Start here: chaosproxy demo")
+@click.version_option(version("chaosproxy"), message="chaosproxy %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Hurt WebSocket connections on purpose; invisible until a profile says so."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+@cli.command("run", epilog=ENVIRONMENT)
+@click.argument("url", type=URL, required=False)
+@option("--upstream", type=URL, metavar="URL", help="The server, as ws://HOST:PORT; also as the argument.")
+@option("--listen", type=ADDRESS, default="127.0.0.1:7001", show_default=True, help="Where clients connect.")
+@option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
+@option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")
+@option("--fault", "faults", multiple=True, type=_Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
+@option("--seed", type=int, help="What chance depends on; the profile's own by default.")
+@option("--control", type=CONTROL_ADDRESS, default=CONTROL, show_default=True, help="API and metrics, or none.")
+@option("--control-host", "control_hosts", multiple=True, metavar="NAME", help="Another Host name to answer to.")
+@option("--token", help="What the control API asks for.")
+@option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
+@option("--journal-frames", is_flag=True, help="Every frame too.")
+@option("--loop", type=click.Choice(["asyncio", "uvloop"]), help="Default: uvloop where it is installed.")
+@option(
+    "--dials-per-second",
+    type=click.IntRange(min=0),
+    default=DIALS_PER_SECOND_MAX,
+    show_default=True,
+    help="Cap on connections to the server; 0 for none.",
+)
+@option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
+@option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
+@option("--i-own-this-server", is_flag=True, help="Let rules harm a server that is not on a private address.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.pass_context
+def run_command(context: click.Context, /, **given: Any) -> int:
+    """Put the proxy before a server.
+
+    Ends on SIGTERM or Ctrl-C: connections get 1001 and the grace time, exit 0; a second signal ends at once,
+    exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal error.
+    """
+    settings = _settings(context, given)
+    say = (lambda line: None) if given["quiet"] else _say
+    with asyncio.Runner(loop_factory=_loop_factory(given["loop"])) as runner:
+        return runner.run(run(settings, say))
+
+
+def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
+    upstream = given["url"] or given["upstream"]
+    if given["url"] and given["upstream"] and _is_typed(context, "upstream"):
+        raise click.UsageError("the server is named twice, as the argument and by --upstream")
+    if upstream is None:
+        raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
+    if upstream == given["listen"]:
+        raise click.UsageError(f"--listen and the upstream are the same, {upstream}: the proxy would call itself")
+    options = Options(given["seed"], given["dials_per_second"], given["journal_frames"])
+    return Settings(
+        upstream=upstream,
+        listen=given["listen"],
+        profile=_profile(context, given),
+        options=options,
+        control=given["control"],
+        control_hosts=given["control_hosts"],
+        token=given["token"],
+        journal=given["journal"],
+        grace_s=given["grace"],
+        checks_upstream=given["check_upstream"],
+        owns_server=given["i_own_this_server"],
+        is_verbose=given["verbose"],
+    )
+
+
+def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
+    named = [name for name in ("profile", "profile_yaml", "faults") if given[name]]
+    typed = [name for name in named if _is_typed(context, name)] or named
+    if len(typed) > 1:
+        raise click.UsageError("expected one of --profile, --profile-yaml and --fault")
+    try:
+        match typed:
+            case ["profile"]:
+                return by_name_or_file(given["profile"])
+            case ["profile_yaml"]:
+                return from_text(given["profile_yaml"], "CHAOSPROXY_PROFILE_YAML")
+            case _:
+                return from_options(given["faults"])
+    except NoProfile as problem:
+        raise Trouble(str(problem), ExitCode.USAGE) from None
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _loop_factory(name: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    try:
+        import uvloop
+    except ImportError:
+        if name is None:
+            return asyncio.new_event_loop
+        raise Trouble("uvloop is not installed: pip install 'chaosproxy[uvloop]'", ExitCode.USAGE) from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+@cli.command()
+@click.argument("profiles", metavar="FILE|NAME...", nargs=-1, required=True)
+def validate(profiles: tuple[str, ...]) -> int:
+    """Check profiles: every problem at once, exit 2."""
+    code = ExitCode.OK
+    for name in profiles:
+        try:
+            click.echo(f"ok {show(name)} {by_name_or_file(name).digest}")
+        except NoProfile as problem:
+            click.echo(str(problem), err=True)
+            code = ExitCode.USAGE
+    return code
+
+
+@cli.command()
+@click.argument("name", required=False)
+def profiles(name: str | None) -> int:
+    """List the profiles that come with chaosproxy, or print one."""
+    if name is None:
+        abouts = library.abouts()
+        width = max(map(len, abouts))
+        for known, about in abouts.items():
+            click.echo(f"{known:<{width}}  {' '.join(about.split())}")
+        return ExitCode.OK
+    try:
+        click.echo(library.text(name), nl=False)
+    except library.UnknownProfile as unknown:
+        raise Trouble(str(unknown), ExitCode.USAGE) from None
+    return ExitCode.OK
+
+
+@cli.command()
+@click.argument("name", required=False)
+def faults(name: str | None) -> int:
+    """List the faults, or describe one."""
+    if name is None:
+        click.echo(reference.overview())
+        click.echo("\nmore: chaosproxy faults NAME", err=True)
+    elif name in FAULTS:
+        click.echo(reference.describe(FAULTS[name]))
+    else:
+        meant = "".join(f"; did you mean {near}?" for near in nearest(name, FAULTS)[:1])
+        raise Trouble(f"unknown fault {show(name)}{meant}", ExitCode.USAGE)
+    return ExitCode.OK
+
+
+@cli.command()
+@option(
+    "--seconds",
+    type=click.FloatRange(min=SECONDS_MIN, max=600),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="About how long it takes.",
+)
+def demo(seconds: float) -> int:
+    """Watch a good and a naive client meet an outage. Needs nothing else."""
+    play_demo(seconds)
+    return ExitCode.OK
+
+
+@cli.command()
+def schema() -> int:
+    """Print the JSON Schema of profiles, for editors."""
+    click.echo(json.dumps(make_schema(), indent=2))
+    return ExitCode.OK
+
+
+@cli.command(epilog=ENVIRONMENT)
+@option("--control", type=CONTROL_ADDRESS, default=CONTROL, show_default=True, help="The control address of `run`.")
+def health(control: Address | None) -> int:
+    """Ask a running proxy whether it is ready: exit 0 or 1. For HEALTHCHECK."""
+    if control is None:
+        raise Trouble("there is no control address to ask (CHAOSPROXY_CONTROL is none)", ExitCode.USAGE)
+    address = reachable(control)
+    connection = HTTPConnection(address.host, address.port, timeout=HEALTH_TIME_S)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        words = answer.read(200).decode("utf-8", "replace").strip()
+    except (OSError, HTTPException) as error:
+        raise Trouble(f"nobody answers at {address}: {error}", ExitCode.FAILED) from None
+    finally:
+        connection.close()
+    click.echo(show(words or str(answer.status)))
+    return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
+
+
+def _say(line: str) -> None:
+    style: dict[str, Any] = {"fg": "yellow"} if "warning: " in line else {}
+    with suppress(OSError):  # whoever listened to us has gone; clients have not
+        click.secho(line, err=True, **style)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(standalone_mode=False)
+    except Trouble as trouble:
+        click.secho(f"chaosproxy: {trouble}", err=True)
+        return trouble.code
+    except click.ClickException as problem:
+        problem.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except Exception:
+        click.echo("chaosproxy: internal error; please report it with these lines:", err=True)
+        traceback.print_exc()
+        return ExitCode.INTERNAL
+    return int(code or 0)

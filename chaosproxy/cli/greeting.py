@@ -1,0 +1,32 @@
+"""What `run` says first: where to point clients, and the settings to paste for the two most used of them."""
+
+from ..profile import Profile
+from ..proxy import Address
+from .addresses import reachable
+
+
+def greeting(upstream: Address, listen: Address, control: str, profile: Profile, seed: int) -> list[str]:
+    """The lines to print once the ports are bound."""
+    client = reachable(listen)
+    everywhere = f" (listening on {listen})" if client != listen else ""
+    lines = [
+        f"point your client at ws://{client} (was :{upstream.port}){everywhere}",
+        f'  pusher-js  new Pusher(key, {{cluster: "none", wsHost: "{client.host}", wsPort: {client.port}, '
+        'forceTLS: false, enabledTransports: ["ws"]})',
+        f'  socket.io  io("http://{client}", {{transports: ["websocket"]}})',
+        f"upstream  ws://{upstream}",
+        f"control   {control}",
+        f"profile   {profile.name or 'unnamed'} ({profile.digest}), seed {seed}",
+    ]
+    if profile.about:
+        lines.append(f"          {' '.join(profile.about.split())}")
+    return lines
+
+
+def no_client_yet(upstream: Address, listen: Address, seconds: int) -> str:
+    """The first of the usual mistakes: the client still talks to the server itself."""
+    return (
+        f"warning: no client has connected for {seconds} s. Does the app still use :{upstream.port}? "
+        f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']; "
+        "if it runs in another container or machine, listen with --listen 0.0.0.0:" + str(listen.port)
+    )

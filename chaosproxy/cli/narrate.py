@@ -1,0 +1,217 @@
+"""What happens, in one plain line each, for whoever watches `run`; and the remedy, once, where it looks like a mistake.
+
+Pure: what was told goes in, lines come out. What peers say is escaped and cut; header values, queries and messages are
+never shown.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..events import (
+    Accepted,
+    Answered,
+    Asked,
+    Closed,
+    Cut,
+    DialDelayed,
+    Dialled,
+    Discarded,
+    Ended,
+    Established,
+    Event,
+    Framed,
+    Healed,
+    Limited,
+    Listening,
+    Opened,
+    PhaseEntered,
+    Reported,
+    RuleChanged,
+    Struck,
+    Subscribed,
+    Suppressed,
+    Unjudged,
+)
+from ..problems import escape
+from ..proxy import Address
+from ..session import Session
+from ..units import SECOND
+from ..world import Told
+
+LINES_PER_SECOND_MAX = 50
+SOURCES_MAX = 1024
+SHOWN_CHARACTERS_MAX = 80
+
+TLS_REMEDY = "this port speaks plain text: set forceTLS: false (pusher-js), or use ws:// in place of wss://"
+POLLING_REMEDY = (
+    "only WebSockets are carried, so HTTP fall-backs fail here: set enabledTransports: ['ws'] (pusher-js) "
+    "or transports: ['websocket'] (socket.io)"
+)
+CONTAINER_REMEDY = (
+    "clients get 502 until it is there. In a container, localhost is the container itself: name the service "
+    "(ws://soketi:6001) or host.docker.internal"
+)
+_TLS_MARK = "a TLS hello"
+
+
+class Line(NamedTuple):
+    """A line for the terminal; details are for those who ask for them."""
+
+    text: str
+    is_detail: bool = False
+    is_warning: bool = False
+
+
+class Narrator:
+    """Turns what is told into lines. At most LINES_PER_SECOND_MAX of a second are shown; the rest is counted."""
+
+    def __init__(self, upstream: Address, started_at: int, is_verbose: bool = False) -> None:
+        self._upstream = upstream
+        self._started_at = started_at
+        self._is_verbose = is_verbose
+        self._sources: dict[int, str] = {}  # the peer's host, by attempt
+        self._warned: set[tuple[str, str]] = set()
+        self._second = -1
+        self._lines = 0
+        self._left_out = 0
+
+    def tell(self, told: Told) -> list[str]:
+        """The lines to print for one event."""
+        shown: list[str] = []
+        second = (told.at - self._started_at) // SECOND
+        if second != self._second:
+            if self._left_out:
+                shown.append(f"{self._offset(told.at)}  … {self._left_out} more lines (the journal has them all)")
+            self._second, self._lines, self._left_out = second, 0, 0
+        for line in self._lines_of(told):
+            if line.is_detail and not self._is_verbose:
+                continue
+            if self._lines >= LINES_PER_SECOND_MAX and not line.is_warning:
+                self._left_out += 1
+                continue
+            self._lines += 1
+            shown.append(f"{self._offset(told.at)}  {line.text}")
+        return shown
+
+    def _offset(self, at: int) -> str:
+        return f"{(at - self._started_at) / SECOND:9.3f}"
+
+    def _lines_of(self, told: Told) -> Iterator[Line]:
+        session, event = told.session, told.event
+        if session is None:
+            yield _line_of_all(event)
+            return
+        if isinstance(event, Accepted):
+            self._sources[session.number] = event.peer.rpartition(":")[0]
+        yield _line_of_one(name_of(session), event)
+        yield from self._remedies(session, event)
+        if isinstance(event, Closed):
+            self._sources.pop(session.number, None)
+
+    def _remedies(self, session: Session, event: Event) -> Iterator[Line]:
+        match event:
+            case Answered(_, "proxy", reason) if reason.startswith(_TLS_MARK):
+                yield from self._once("tls", self._sources.get(session.number, ""), TLS_REMEDY)
+            case Answered(426, "proxy", _):
+                yield from self._once("polling", self._sources.get(session.number, ""), POLLING_REMEDY)
+            case Dialled(error) if error:
+                yield from self._once("upstream", "", f"the upstream {self._upstream}: {CONTAINER_REMEDY}")
+            case _:
+                pass
+
+    def _once(self, kind: str, source: str, text: str) -> Iterator[Line]:
+        if (kind, source) in self._warned or len(self._warned) >= SOURCES_MAX:
+            return
+        self._warned.add((kind, source))
+        yield Line(f"warning: {text}", is_warning=True)
+
+
+def name_of(session: Session) -> str:
+    """Name a connection as profiles count them; an attempt that has asked for nothing yet by its own number."""
+    if not session.connection:
+        return f"attempt {session.number}"
+    client = f" of {shown(session.client)}" if session.client else ""
+    return f"connection {session.connection}{client}"
+
+
+def shown(text: str) -> str:
+    """Make a peer's text fit for a terminal: no controls, not long."""
+    cut = text if len(text) <= SHOWN_CHARACTERS_MAX else text[: SHOWN_CHARACTERS_MAX - 1] + "…"
+    return escape(cut)
+
+
+def _line_of_all(event: Event) -> Line:
+    match event:
+        case PhaseEntered("", _, reason):
+            return Line(f"the timeline is over ({reason}): no rules from here on")
+        case PhaseEntered(phase, _, reason):
+            return Line(f"phase {phase} ({reason})")
+        case RuleChanged(rule, fault, change):
+            return Line(f"rule {rule} ({fault}) {change}")
+        case Listening(True, reason):
+            return Line(f"listening again ({reason})")
+        case Listening(False, reason):
+            return Line(f"new connections are refused ({reason})")
+        case Reported(client, state, detail):
+            more = f": {shown(detail)}" if detail else ""
+            return Line(f"client {shown(client)} says {shown(state)}{more}")
+        case _:
+            return Line(type(event).__name__.lower(), is_detail=True)
+
+
+def _line_of_one(name: str, event: Event) -> Line:
+    match event:
+        case Accepted(peer):
+            return Line(f"{name} from {peer}", is_detail=True)
+        case Asked(_, _, path, _):
+            return Line(f"{name} asks for {shown(path)}", is_detail=True)
+        case Dialled(""):
+            return Line(f"{name}: upstream reached", is_detail=True)
+        case Dialled(error):
+            return Line(f"{name}: no upstream: {shown(error)}")
+        case DialDelayed():
+            return Line(f"{name} waits: the cap on dials per second is reached")
+        case Answered(101, _, _):
+            return Line(f"{name} answered 101", is_detail=True)
+        case Answered(status, by, reason):
+            return Line(f"{name} answered {status} by the {by}" + (f": {shown(reason)}" if reason else ""))
+        case Opened(extension):
+            return Line(f"{name} open" + (f" ({shown(extension)})" if extension else ""))
+        case Established(_):
+            return Line(f"{name} established")
+        case Subscribed(channel):
+            return Line(f"{name} subscribed to {shown(channel)}")
+        case Framed(side, opcode, size, event_name):
+            more = f" {shown(event_name)}" if event_name else ""
+            return Line(f"{name}: {opcode} of {size} bytes from the {side.label}{more}", is_detail=True)
+        case _:
+            return _line_of_harm(name, event)
+
+
+def _line_of_harm(name: str, event: Event) -> Line:
+    match event:
+        case Struck(_, fault, side, message, detail):
+            what = f", message {message} from the {side.label}" if side is not None and message else ""
+            return Line(f"{fault} struck {name}{what}" + (f" ({shown(detail)})" if detail else ""))
+        case Healed(_, fault):
+            return Line(f"{fault} healed on {name}")
+        case Suppressed(_, fault, reason):
+            return Line(f"{fault or 'a fault'} could not strike {name}: {shown(reason)}")
+        case Cut(side):
+            return Line(f"{name}: the close became a reset toward the {side.label}, whose frame did not end")
+        case Limited(side, held):
+            return Line(f"{name}: {held} bytes from the {side.label} are held; reading pauses")
+        case Unjudged(side, messages):
+            return Line(f"{name}: {messages} messages from the {side.label} passed unjudged", is_detail=True)
+        case Discarded(side, size):
+            return Line(f"{name}: {size} held bytes from the {side.label} discarded")
+        case Ended(side, how, code, _):
+            return Line(f"{name}: the {side.label} ended: {how}" + _code(code), is_detail=True)
+        case Closed(by, how, code):
+            return Line(f"{name} over: {how}{_code(code)} by the {by}")
+        case _:
+            return Line(f"{name}: {type(event).__name__.lower()}", is_detail=True)
+
+
+def _code(code: int | None) -> str:
+    return "" if code is None else f" {code}"

@@ -1,0 +1,125 @@
+"""Listen for orders. Every answer, also a refusal, is JSON and carries the headers that keep browsers careful."""
+
+import http
+from collections.abc import Awaitable, Callable, Collection
+
+from aiohttp import web
+
+from ..journal import Journal
+from ..metrics import Metrics
+from ..proxy import Address, Proxy
+from .api import OPEN_PATHS, Api
+from .guard import Facts, Guard
+from .orders import Fence, Refused
+
+BODY_BYTES_MAX = 1024 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlServer:
+    """The control address of one proxy.
+
+    `hosts` are further names by which it may be addressed (see Guard). Raise ValueError where the address can be
+    reached from elsewhere and there is no `token`. `fence` may forbid rules.
+    """
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        journal: Journal,
+        metrics: Metrics,
+        address: Address,
+        hosts: Collection[str] = (),
+        token: str | None = None,
+        fence: Fence = lambda rule: None,
+    ) -> None:
+        self._address = address
+        self._guard = Guard(address.host, hosts, token)
+        self._api = Api(proxy, journal, metrics, fence)
+        self.port = 0
+        app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
+        app.add_routes(self._api.routes())
+        app.on_response_prepare.append(_add_headers)
+        app.on_shutdown.append(self._let_followers_go)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+
+    async def start(self) -> None:
+        """Listen. Raise OSError where the address can't be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, *self._address).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End all conversations. Call it even where `start` has failed."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if refusal := self._guard.check(_facts(request), self.port):
+            return _refuse(Refused(*refusal))
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return _refuse(refused)
+        except web.HTTPException as error:
+            return _refuse(Refused(error.status, _words(error)), error)
+
+    async def _let_followers_go(self, app: web.Application) -> None:
+        await self._api.streams.close()
+
+
+def _facts(request: web.Request) -> Facts:
+    headers = request.headers
+    return Facts(
+        method=request.method,
+        hosts=tuple(headers.getall("Host", ())),
+        origins=tuple(headers.getall("Origin", ())),
+        fetch_sites=tuple(headers.getall("Sec-Fetch-Site", ())),
+        content_type=request.content_type,
+        has_body=request.body_exists,
+        has_own_header="X-Chaosproxy" in headers,
+        authorization=headers.get("Authorization", ""),
+        is_open=request.path in OPEN_PATHS,
+    )
+
+
+def _refuse(refused: Refused, error: web.HTTPException | None = None) -> web.Response:
+    body: dict[str, object] = {"error": refused.error}
+    if refused.problems:
+        body["problems"] = list(refused.problems)
+    response = web.json_response(body, status=refused.status)
+    if refused.status == http.HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error and (allow := error.headers.get("Allow")):
+        response.headers["Allow"] = allow
+    return response
+
+
+def _words(error: web.HTTPException) -> str:
+    match error:
+        case web.HTTPRequestEntityTooLarge():
+            return f"the body is larger than {BODY_BYTES_MAX} bytes"
+        case web.HTTPMethodNotAllowed():
+            return f"this takes {', '.join(sorted(error.allowed_methods))}"
+        case web.HTTPNotFound():
+            return "there is nothing here"
+        case _:
+            return error.reason
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "chaosproxy"  # aiohttp has named itself and Python by now

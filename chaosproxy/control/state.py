@@ -1,0 +1,102 @@
+"""What is going on, as JSON: phase, rules, connections, counters."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from pydantic import JsonValue
+
+from ..profile import BoundRule, Until
+from ..proxy import Proxy
+from ..session import Session
+from ..world import World
+
+CONNECTIONS_SHOWN_MAX = 1000
+
+Json = dict[str, JsonValue]
+
+
+def tell_state(proxy: Proxy, now: int) -> Json:
+    """Everything a page or a test wants to know at once."""
+    world = proxy.world
+    shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
+    live = {rule.id for rule in world.live_rules}
+    return {
+        "profile": {"name": world.profile.name, "digest": world.profile.digest},
+        "seed": world.seed,
+        "address": str(proxy.address),
+        "upstream": str(proxy.upstream),
+        "listening": world.is_listening,
+        "draining": world.is_draining,
+        "phase": tell_phase(world, now),
+        "rules": [tell_rule(rule) | {"live": rule.id in live} for rule in world.active_rules],
+        "connections": [_tell_session(session, now) for session in shown],
+        "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
+        "counters": {
+            "attempts": world.totals.attempts,
+            "connections": world.totals.connections,
+            "open": len(world.sessions),
+            "opened": world.totals.opened,
+            "dials_delayed": world.totals.dials_delayed,
+            "faults": dict(world.totals.strikes),
+            "paused_legs": proxy.paused_legs,
+        },
+    }
+
+
+def tell_phase(world: World, now: int) -> Json:
+    """Where the timeline stands. The name is empty before its start, after its end, and where there are no phases."""
+    timeline = world.timeline
+    phase = timeline.phase
+    deadline = timeline.deadline
+    return {
+        "name": phase.name if phase else "",
+        "visit": timeline.visit,
+        "running": timeline.is_running and not timeline.is_over and phase is not None,
+        "over": timeline.is_over,
+        "seconds": _seconds(now - timeline.entered_at) if phase else None,
+        "ends_in_seconds": None if deadline is None else _seconds(max(0, deadline - now)),
+        "until": _tell_until(phase.until, world) if phase and phase.until else None,
+        "failures": list(timeline.failures),
+    }
+
+
+def _tell_until(until: Until, world: World) -> Json:
+    """What the phase waits for, and how much of it there is."""
+    condition = until.condition
+    standing = world.standing
+    wanted = getattr(until, condition)
+    there: JsonValue = None
+    if isinstance(wanted, list):
+        there = [channel for channel in wanted if channel in standing.channels]
+    elif condition in standing._fields:
+        there = getattr(standing, condition)
+    return {"condition": condition, "wanted": wanted, "there": there}
+
+
+def tell_rule(rule: BoundRule) -> Json:
+    """A rule as one would write it in a profile, with its id."""
+    fault = rule.fault.model_dump(mode="json", exclude_defaults=True)
+    when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"id": rule.id, rule.fault.name: fault, "when": when}
+
+
+def _tell_session(session: Session, now: int) -> Json:
+    return {
+        "attempt": session.number,
+        "client": session.client,
+        "connection": session.connection,
+        "path": session.request.path if session.request else "",
+        "state": session.state.name.lower(),
+        "age_seconds": _seconds(now - session.accepted_at),
+        "silent": session.is_silent,
+        "rules": list(session.links),
+    }
+
+
+def sessions_under(world: World, rule_id: str) -> Sequence[Session]:
+    """The connections on which a rule is in play."""
+    return [session for session in world.sessions.values() if rule_id in session.links and not session.is_over]
+
+
+def _seconds(duration: int) -> float:
+    return duration // 1000 / 1_000_000

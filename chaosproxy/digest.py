@@ -1,0 +1,157 @@
+"""What two runs must have in common to count as the same run: the run digest, taken from a journal's records.
+
+A run's digest is made of stories, without times, sizes or socket ids:
+
+- of each client: its connections, in the order of its requests;
+- of each connection: its request, answer and opening; established and subscribed; faults that struck it as a whole,
+  were healed or suppressed; and who closed it with which code. Beside that, for each side, its messages (where frames
+  were journalled) and the faults that struck them, by ordinal. The two sides race, so they are not interleaved;
+- of attempts that never asked for anything: the faults that struck them;
+- of the proxy: its phases, rules added and healed by hand, the listener.
+
+Requests, strikes and closes stand with the phase in which they happened. Left out is what depends on timing alone:
+control frames; who was seen to end first (`ended`); held, discarded and unjudged amounts; dials put off by the cap.
+
+What a timer repeats collapses to one: the protocol's own pings and pongs of one side, alike connections in a row that
+never opened, alike strikes on attempts in a row. Subscriptions between `established` and the connection's next event
+are a set, since the answers of an auth endpoint race.
+
+The states that clients reported are digested separately: they come by another way, and race with the wire.
+"""
+
+import json
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from .journal import Record
+
+_HEARTBEATS = frozenset({"pusher:ping", "pusher:pong"})
+_CONTROL = frozenset({"close", "ping", "pong"})
+# What is told of each event of a connection. An event that is not here is left out.
+_FIELDS = {
+    "asked": ("path",),
+    "answered": ("status", "by"),
+    "opened": ("extension",),
+    "established": (),
+    "struck": ("rule", "fault"),
+    "healed": ("rule", "fault"),
+    "suppressed": ("rule", "fault"),
+    "closed": ("by", "code"),
+}
+_FIELDS_OF_PROXY = {
+    "phase_entered": ("phase", "visit"),
+    "rule_changed": ("rule", "fault", "change"),
+    "listening": ("is_open",),
+}
+_IN_PHASE = frozenset({"asked", "struck", "closed"})
+
+Item = list[object]
+
+
+class RunDigest(NamedTuple):
+    """Digests in hexadecimal. Two runs whose `whole` is the same went the same way on the wire."""
+
+    whole: str
+    clients: dict[str, str]
+    states: dict[str, str]  # by client; not part of `whole`
+
+
+class _Connection:
+    """The story of one connection."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.sides: dict[str, list[Item]] = {"client": [], "server": []}
+        self.heartbeats: set[str] = set()
+        self.has_opened = False
+
+    def told(self) -> Item:
+        return [self.items, self.sides, sorted(self.heartbeats)]
+
+
+class _Run:
+    """The stories of a run, as its records come."""
+
+    def __init__(self) -> None:
+        self.phase = ""
+        self.proxy: list[Item] = []
+        self.attempts: list[Item] = []
+        self.clients: dict[str, dict[object, _Connection]] = {}
+        self.states: dict[str, list[Item]] = {}
+
+    def hear(self, record: Record) -> None:
+        kind = str(record.get("event"))
+        if kind in _FIELDS_OF_PROXY:
+            if kind == "phase_entered":
+                self.phase = f"{record.get('phase')} {record.get('visit')}"
+            self.proxy.append(_item(record, _FIELDS_OF_PROXY[kind]))
+        elif kind == "reported":
+            _append_new(self.states.setdefault(str(record.get("client")), []), [record.get("state")])
+        elif "connection" in record:
+            connections = self.clients.setdefault(str(record.get("client")), {})
+            self._hear_connection(connections.setdefault(record["connection"], _Connection()), kind, record)
+        elif kind == "struck":
+            _append_new(self.attempts, [self.phase, *_item(record, _FIELDS[kind])])
+
+    def _hear_connection(self, connection: _Connection, kind: str, record: Record) -> None:
+        side = record.get("side")
+        if kind == "framed":
+            _hear_message(connection, str(side), record)
+        elif kind == "struck" and side:
+            connection.sides[str(side)].append([self.phase, *_item(record, (*_FIELDS[kind], "message"))])
+        elif kind == "dialled":
+            connection.items.append([kind, "failed" if record.get("error") else "succeeded"])
+        elif kind == "subscribed":
+            last = connection.items[-1] if connection.items else []
+            channels = set(last[1:]) if last[:1] == [kind] else set()
+            if channels:
+                connection.items.pop()
+            connection.items.append([kind, *sorted({*map(str, channels), str(record.get("channel"))})])
+        elif kind in _FIELDS:
+            connection.has_opened = connection.has_opened or kind == "opened"
+            connection.items.append([*([self.phase] if kind in _IN_PHASE else []), *_item(record, _FIELDS[kind])])
+
+
+def run_digest(records: Iterable[Record]) -> RunDigest:
+    """Digest the records of a journal, as `read_journal` gives them."""
+    run = _Run()
+    for record in records:
+        run.hear(record)
+    stories = {client: _tell_client(connections) for client, connections in run.clients.items()}
+    return RunDigest(
+        whole=_digest([run.proxy, run.attempts, stories]),
+        clients={client: _digest(story) for client, story in stories.items()},
+        states={client: _digest(states) for client, states in run.states.items()},
+    )
+
+
+def _tell_client(connections: dict[object, _Connection]) -> list[Item]:
+    story: list[Item] = []
+    for connection in connections.values():
+        if connection.has_opened:
+            story.append(connection.told())
+        else:
+            _append_new(story, connection.told())
+    return story
+
+
+def _hear_message(connection: _Connection, side: str, record: Record) -> None:
+    event = record.get("protocol_event")
+    if event in _HEARTBEATS:
+        connection.heartbeats.add(side)
+    elif record.get("opcode") not in _CONTROL:
+        connection.sides[side].append(["message", record.get("opcode"), event])
+
+
+def _item(record: Record, fields: Iterable[str]) -> Item:
+    return [record.get("event"), *(record.get(field) for field in fields)]
+
+
+def _append_new(items: list[Item], item: Item) -> None:
+    if items[-1:] != [item]:
+        items.append(item)
+
+
+def _digest(story: object) -> str:
+    return blake2b(json.dumps(story, sort_keys=True).encode(), digest_size=8).hexdigest()

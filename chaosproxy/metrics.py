@@ -1,0 +1,217 @@
+"""Prometheus metrics, read from plain integers at the time of a scrape; nothing is counted twice, nothing on the way.
+
+Labels are closed sets: directions, opcodes, faults, close codes by class, the names of the profile's phases. Nothing a
+peer says becomes a label. The registry is our own, so several proxies and tests may live in one process.
+"""
+
+import asyncio
+import platform
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .events import Answered, Asked, Closed
+from .faults import FAULTS
+from .journal import Journal
+from .proxy import Proxy
+from .session import Session
+from .units import SECOND
+from .wire.frames import SIDES
+from .wire.messages import OPCODE_NAMES
+from .world import Told, Totals
+
+HANDSHAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_OUTCOMES = ("opened", "failed")
+_ENDINGS = frozenset({"fin", "reset", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
+_INITIATORS = frozenset({"client", "server", "rule", "proxy"})
+
+
+class Histogram:
+    """Counts of durations in nanoseconds, by bucket of seconds."""
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._buckets = buckets
+        self._limits = [round(bucket * SECOND) for bucket in buckets]
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0
+
+    def observe(self, duration: int) -> None:
+        self._counts[bisect_left(self._limits, duration)] += 1
+        self._sum += duration
+
+    def family(self, name: str, about: str) -> HistogramMetricFamily:
+        total = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip([*map(str, self._buckets), "+Inf"], self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        return HistogramMetricFamily(name, about, buckets=buckets, sum_value=self._sum / SECOND)
+
+
+class Handshakes:
+    """How long clients waited for an answer to their upgrade request."""
+
+    def __init__(self) -> None:
+        self.durations = Histogram(HANDSHAKE_BUCKETS)
+        self._asked: dict[Session, int] = {}  # as many as are waiting for an answer
+
+    def tell(self, told: Told) -> None:
+        if told.session is None:
+            return
+        match told.event:
+            case Asked():
+                self._asked[told.session] = told.at
+            case Answered():
+                if (asked_at := self._asked.pop(told.session, None)) is not None:
+                    self.durations.observe(told.at - asked_at)
+            case Closed():
+                self._asked.pop(told.session, None)
+            case _:
+                pass
+
+
+class Metrics(Collector):
+    """The metrics of the proxies it watches, summed. Give `tell` to them as `on_told`."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
+        self._proxies: list[Proxy] = []
+        self._profiles: list[dict[str, str]] = []
+        self._handshakes = Handshakes()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def watch(self, proxy: Proxy) -> None:
+        """Include a proxy from now on."""
+        profile = proxy.world.profile
+        self._proxies.append(proxy)
+        self._profiles.append({"profile": profile.name, "digest": profile.digest, "seed": str(proxy.world.seed)})
+
+    def tell(self, told: Told) -> None:
+        self._handshakes.tell(told)
+
+    def expose(self, accept: str = "") -> tuple[bytes, str]:
+        """The page of metrics, in the format that an Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        totals = [proxy.world.totals for proxy in self._proxies]
+        sessions = [session for proxy in self._proxies for session in proxy.world.sessions.values()]
+        yield from _connections(totals, sessions)
+        yield self._handshakes.durations.family(
+            "chaosproxy_handshake_seconds", "Time from a complete upgrade request to its answer."
+        )
+        yield from _traffic(totals, sessions)
+        yield from _chaos(totals)
+        yield self._phases()
+        yield _gauge(
+            "held_bytes",
+            "Bytes that have come and not been sent on yet.",
+            sum(direction.held for session in sessions for direction in session.directions),
+        )
+        yield _gauge(
+            "paused_legs",
+            "TCP connections that are not being read.",
+            sum(proxy.paused_legs for proxy in self._proxies),
+        )
+        lost = self._journal.lost if self._journal else 0
+        yield CounterMetricFamily("chaosproxy_journal_lost", "Journal lines that could not be written.", lost)
+        build = {"version": __version__, "python": platform.python_version(), "loop": _loop_name()}
+        yield InfoMetricFamily("chaosproxy_build", "What is running.", build)
+        yield self._profile_info()
+
+    def _phases(self) -> Metric:
+        family = GaugeMetricFamily("chaosproxy_phase", "1 for the phase that is in force.", labels=["phase"])
+        is_current: dict[str, bool] = {}
+        for proxy in self._proxies:
+            for phase in proxy.world.profile.phases:
+                is_current[phase.name] = is_current.get(phase.name, False) or phase is proxy.world.timeline.phase
+        for name, value in is_current.items():
+            family.add_metric([name], value)
+        return family
+
+    def _profile_info(self) -> Metric:
+        family = InfoMetricFamily(
+            "chaosproxy_profile", "Which profile is played.", labels=["profile", "digest", "seed"]
+        )
+        for labels in {tuple(profile.values()): None for profile in self._profiles}:
+            family.add_metric(labels, {})
+        return family
+
+
+def _connections(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
+    yield _gauge("open_connections", "Connections of clients that are not over.", len(sessions))
+    outcomes = CounterMetricFamily(
+        "chaosproxy_connections", "Attempts by what became of them: opened, or failed before.", labels=["outcome"]
+    )
+    for outcome in _OUTCOMES:
+        outcomes.add_metric([outcome], sum(total.outcomes.get(outcome, 0) for total in totals))
+    yield outcomes
+    attempts = sum(total.attempts for total in totals)
+    yield CounterMetricFamily("chaosproxy_attempts", "Times that a client connected to the proxy.", attempts)
+    delayed = sum(total.dials_delayed for total in totals)
+    yield CounterMetricFamily("chaosproxy_dials_delayed", "Dials that waited for the cap on dials per second.", delayed)
+
+
+def _traffic(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
+    frames = CounterMetricFamily(
+        "chaosproxy_frames", "Frames received from a peer, by opcode.", labels=["direction", "opcode"]
+    )
+    received = CounterMetricFamily(
+        "chaosproxy_received_bytes", "Bytes received from a peer behind its handshake.", labels=["direction"]
+    )
+    for side in SIDES:
+        splitters = [session.directions[side].splitter for session in sessions]
+        by_name = dict.fromkeys([*OPCODE_NAMES.values(), "reserved"], 0)
+        for counts in [total.frames[side] for total in totals] + [splitter.frames for splitter in splitters]:
+            for opcode, count in enumerate(counts):
+                by_name[OPCODE_NAMES.get(opcode, "reserved")] += count
+        for name, count in by_name.items():
+            frames.add_metric([side.label, name], count)
+        ended = sum(total.bytes[side] for total in totals)
+        received.add_metric([side.label], ended + sum(splitter.bytes for splitter in splitters))
+    yield frames
+    yield received
+
+
+def _chaos(totals: list[Totals]) -> Iterator[Metric]:
+    faults = CounterMetricFamily("chaosproxy_faults", "Faults that have struck.", labels=["fault"])
+    for fault in FAULTS:
+        faults.add_metric([fault], sum(total.strikes.get(fault, 0) for total in totals))
+    yield faults
+    ends: dict[tuple[str, str], int] = {}
+    for total in totals:
+        for (by, code), count in total.closes.items():
+            key = by if by in _INITIATORS else "other", code if code in _ENDINGS else "other"
+            ends[key] = ends.get(key, 0) + count
+    closes = CounterMetricFamily(
+        "chaosproxy_closes",
+        "Open connections that ended, by who began it and the close code or fin or reset.",
+        labels=["by", "code"],
+    )
+    for key, count in ends.items():
+        closes.add_metric(key, count)
+    yield closes
+
+
+def _gauge(name: str, about: str, value: int) -> Metric:
+    return GaugeMetricFamily(f"chaosproxy_{name}", about, value)
+
+
+def _loop_name() -> str:
+    try:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    except RuntimeError:
+        return "none"

@@ -1,0 +1,217 @@
+"""A rule is one fault and one match: a frozen model for each fault, made from the fault's own options."""
+
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    create_model,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from .faults import FAULTS, Fault, Moment
+from .match import Match
+from .units import NOTHING, expected
+
+NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+
+Path = tuple[str | int, ...]
+
+
+class Misuse(NamedTuple):
+    """Values that don't go together. `at` is the path, from the model that found it on, of what to change."""
+
+    message: str
+    at: Path = ()
+
+
+def misuse(*found: Misuse) -> PydanticCustomError:
+    """One error for all that a model found."""
+    message = "; ".join(each.message for each in found)
+    return PydanticCustomError("misuse", "{message}", {"message": message, "found": found})
+
+
+class Model(BaseModel):
+    """What all of a profile's own models have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Rule(Model):
+    """One fault and one match."""
+
+    fault_name: ClassVar[str]
+
+    id: Annotated[str, Field(pattern=NAME)] | None = None
+    """A name for the rule. A rule with the same id in the next phase goes on there without healing or restarting."""
+    when: Match = Match()
+    """What the fault acts on; everything where it is left out."""
+
+    @property
+    def fault(self) -> Fault:
+        fault: Fault = getattr(self, self.fault_name)
+        return fault
+
+    @model_validator(mode="after")
+    def _fits_its_moments(self) -> "Rule":
+        if found := list(self._misfits()):
+            raise misuse(*found)
+        return self
+
+    def _misfits(self) -> Iterator[Misuse]:
+        moments, when, name = self.fault.moments, self.when, self.fault_name
+        if moments == {Moment.LISTEN}:
+            if when != Match():
+                substitutes = "(to pick connections, use reset: {at: accept} or reject)"
+                yield Misuse(f"{name} acts on the one listener and takes no when: {substitutes}", ("when",))
+        elif getattr(self.fault, "at", None) == "accept":
+            if when.model_copy(update={"chance": None}) != Match():
+                yield Misuse(f"{name} at accept knows nothing of the request yet and takes only chance:", ("when",))
+        elif Moment.MESSAGE not in moments:
+            for key in when.given("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+                yield Misuse(
+                    f"{name} acts on the upgrade request, before there are messages; {key}: can't be used "
+                    "(connection:, path:, header: and chance: can)",
+                    ("when", key),
+                )
+        elif Moment.PHASE in moments and not when.names_messages:
+            for key in when.given("sender", "age"):
+                yield Misuse(
+                    f"{name} acts on whole connections here; {key}: needs a condition on messages beside it "
+                    "(nth:, first:, opcode:, event: …)",
+                    ("when", key),
+                )
+
+    @property
+    def keeps_all_out(self) -> str:
+        """The fault's name where no connection can open beside it, else nothing."""
+        at_accept = getattr(self.fault, "at", None) == "accept"
+        opens = self.fault.moments - {Moment.LISTEN, Moment.ASK} and not at_accept
+        return "" if opens or self.when != Match() else self.fault_name
+
+    @property
+    def hides_attempts(self) -> bool:
+        """Whether no upgrade request reaches us beside it."""
+        return bool(self.keeps_all_out) and Moment.ASK not in self.fault.moments
+
+
+class _Shorthand(NamedTuple):
+    """Tell the JSON Schema of the short ways to write a fault's options."""
+
+    fault: type[Fault]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        ways = [schema]
+        if self.fault.shorthand:
+            ways.append(handler.resolve_ref_schema(schema)["properties"][self.fault.shorthand])
+        if _needs_no_options(self.fault):
+            ways.append({"type": "null"})
+        return {"anyOf": ways}
+
+
+class _BareName:
+    """Tell the JSON Schema that a rule may be just the name of a fault."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        names = [name for name, fault in FAULTS.items() if _needs_no_options(fault)]
+        return {"anyOf": [handler(core), {"enum": names}]}
+
+
+def _needs_no_options(fault: type[Fault]) -> bool:
+    return not any(field.is_required() for field in fault.model_fields.values())
+
+
+def _rule_type(fault: type[Fault]) -> type[Rule]:
+    def expand(value: Any) -> Any:
+        if value is None or value is NOTHING:
+            return {}
+        if fault.shorthand and not isinstance(value, dict | list | Fault):
+            return {fault.shorthand: value}
+        return value
+
+    body: Any = Annotated[fault, BeforeValidator(expand), _Shorthand(fault)]
+    fields: dict[str, Any] = {fault.name: (body, Field(description=fault.help()))}
+    made: type[Rule] = create_model(f"{fault.__name__.removesuffix('Fault')}Rule", __base__=Rule, **fields)
+    made.fault_name = fault.name
+    made.__doc__ = fault.help()
+    return made
+
+
+RULES: dict[str, type[Rule]] = {name: _rule_type(fault) for name, fault in FAULTS.items()}
+
+
+def _rule_tag(value: Any) -> str | None:
+    if isinstance(value, Rule):
+        return value.fault_name
+    named = [key for key in value if key in RULES] if isinstance(value, dict) else []
+    return named[0] if len(named) == 1 else None
+
+
+def _expand_rule(value: Any) -> Any:
+    if isinstance(value, str):
+        value = {value: None}
+    if isinstance(value, dict):
+        names = [key for key in value if key not in ("when", "id")]
+        known = [name for name in names if name in RULES]
+        if len(known) > 1:
+            message = f"expected one fault per rule, got {' and '.join(known)}; begin a new - for each"
+            raise misuse(Misuse(message, (known[1],)))
+        if names and not known:
+            raise PydanticCustomError("unknown_fault", "unknown fault", {"name": str(names[0])})
+        if known:
+            return value
+    elif isinstance(value, Rule):
+        return value
+    raise expected("a rule with one fault, such as - reset")
+
+
+if TYPE_CHECKING:
+    AnyRule = Rule
+else:
+    AnyRule = Annotated[
+        Union[tuple(Annotated[made, Tag(name)] for name, made in RULES.items())],  # noqa: UP007
+        Discriminator(_rule_tag),
+        BeforeValidator(_expand_rule),
+        _BareName(),
+    ]
+
+
+class BoundRule(NamedTuple):
+    """A rule in its place in a profile."""
+
+    id: str
+    fault: Fault
+    when: Match
+    is_named: bool  # the id was given, so it may hold across phases
+
+
+def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:
+    """Give each rule its id: its own, or a digest of its phase, fault and match without chance, and its occurrence."""
+    bound: list[BoundRule] = []
+    seen: dict[str, int] = {}
+    for phase_name, rule in placed:
+        if rule.id:
+            bound.append(BoundRule(rule.id, rule.fault, rule.when, is_named=True))
+            continue
+        fault = rule.fault.model_dump(mode="json")
+        when = rule.when.model_dump(mode="json", exclude={"chance"}, exclude_none=True)
+        digest = digest_of(json.dumps([phase_name, rule.fault_name, fault, when], sort_keys=True))
+        seen[digest] = occurrence = seen.get(digest, 0) + 1
+        suffix = f"-{occurrence}" if occurrence > 1 else ""
+        bound.append(BoundRule(f"{rule.fault_name}-{digest}{suffix}", rule.fault, rule.when, is_named=False))
+    return bound
+
+
+def digest_of(text: str) -> str:
+    return blake2b(text.encode(), digest_size=4).hexdigest()

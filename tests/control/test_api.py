@@ -1,0 +1,501 @@
+import asyncio
+import io
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from chaosproxy.control import ControlServer
+from chaosproxy.profile import Rule
+from chaosproxy.proxy import Address
+from tests.control.conftest import Run
+from tests.control.stage import JSON, profile_of, staged
+
+TWO_PHASES = profile_of(
+    name="outage",
+    seed=7,
+    phases=[{"name": "healthy", "until": "step"}, {"name": "outage", "rules": [{"reject": {"status": 503}}]}],
+)
+
+
+PROBLEMS = {
+    "no rule": ({}, [("rule", "rule is needed")]),
+    "an unknown fault": (
+        {"rule": {"rest": {}}},
+        [("rule.rest", "there is no fault of this name; did you mean reset?")],
+    ),
+    "an unknown option": ({"rule": {"drop": {"event": "x"}}}, [("rule.drop.event", "unknown key")]),
+    "a missing option": ({"rule": {"latency": {}}}, [("rule.latency.delay", "delay is needed")]),
+    "a bare number": (
+        {"rule": {"latency": {"delay": 5}}},
+        [("rule.latency.delay", "expected a duration with a unit, such as 500ms, 1.5s or 2m, got 5")],
+    ),
+    "a time without a unit": (
+        {"rule": "drop", "lasts": "10"},
+        [("lasts", 'expected a duration with a unit, such as 500ms, 1.5s or 2m, got "10"')],
+    ),
+    "several problems": (
+        {"rule": {"close": {"code": 70000}, "when": {"chance": "many"}}, "for": "1s"},
+        [
+            ("rule.when.chance", 'expected a percentage from 0% to 100%, such as 5%, got "many"'),
+            (
+                "rule.close.code",
+                "Input should be less than or equal to 65535, got 70000 or Input should be 'none', got 70000",
+            ),
+            ("for", "unknown key"),
+        ],
+    ),
+    "two faults": (
+        {"rule": {"drop": {}, "hang": {}}},
+        [("rule.hang", "expected one fault per rule, got drop and hang; begin a new `-` for each")],
+    ),
+    "a condition the fault can't use": (
+        {"rule": {"reject": {"status": 503}, "when": {"nth": 1}}},
+        [("rule.when.nth", "")],
+    ),
+    "an event without a protocol": (
+        {"rule": {"drop": {}, "when": {"event": "x"}}},
+        [("rule.when.event", "event: needs protocol: at the top of the profile (one of pusher)")],
+    ),
+    "half a character": ({"rule": {"close": {"code": 1000, "reason": "\ud800"}}}, [("rule.close.reason", "")]),
+    "a list": ([], []),
+}
+
+
+class TestSeeing:
+    def test_it_is_live_and_ready_whatever_the_profile_does(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(rules=["refuse"])) as stage:
+                assert (await stage.ask("GET", "/livez")).status == 200
+                answer = await stage.ask("GET", "/readyz")
+                assert (answer.status, answer.body) == (200, {"status": "ready", "journal_lost": 0})
+
+        run(story())
+
+    def test_it_is_not_ready_while_draining(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                stage.proxy.steer(lambda world, now: world.drain(now))
+                assert (await stage.ask("GET", "/readyz")).status == 503
+                assert (await stage.ask("GET", "/livez")).status == 200
+
+        run(story())
+
+    def test_metrics_are_in_the_format_that_is_asked_for(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                await client.send("hello")
+                await client.recv()
+                page = await stage.ask("GET", "/metrics")
+                assert page.headers["Content-Type"].startswith("text/plain; version=")
+                assert 'chaosproxy_frames_total{direction="client",opcode="text"} 1.0' in page.body
+                page = await stage.ask("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+                assert page.headers["Content-Type"].startswith("application/openmetrics-text")
+
+        run(story())
+
+    def test_the_state_tells_profile_phase_rules_and_connections(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage, stage.client("/app/key?secret=1"):
+                state = await stage.state()
+                (connection,) = state.pop("connections")
+                phase = state.pop("phase")
+                assert connection.pop("age_seconds") > 0
+                assert connection == {
+                    "attempt": 1,
+                    "client": "",
+                    "connection": 1,
+                    "path": "/app/key",
+                    "state": "tunnel",
+                    "silent": False,
+                    "rules": [],
+                }
+                assert phase.pop("seconds") > 0
+                assert phase == {
+                    "name": "healthy",
+                    "visit": 1,
+                    "running": True,
+                    "over": False,
+                    "ends_in_seconds": None,
+                    "until": {"condition": "step", "wanted": True, "there": None},
+                    "failures": [],
+                }
+                assert state == {
+                    "profile": {"name": "outage", "digest": TWO_PHASES.digest},
+                    "seed": 7,
+                    "address": str(stage.proxy.address),
+                    "upstream": str(stage.proxy.upstream),
+                    "listening": True,
+                    "draining": False,
+                    "rules": [],
+                    "connections_left_out": 0,
+                    "counters": {
+                        "attempts": 1,
+                        "connections": 1,
+                        "open": 1,
+                        "opened": 1,
+                        "dials_delayed": 0,
+                        "faults": {},
+                        "paused_legs": 0,
+                    },
+                }
+
+        run(story())
+
+    def test_the_state_tells_what_the_phase_waits_for_and_what_is_there(self, run: Run) -> None:
+        async def story() -> None:
+            phases = [{"name": "filling", "until": {"opened": 2, "within": "1h"}}]
+            async with staged(profile_of(phases=phases)) as stage, stage.client():
+                phase = (await stage.state())["phase"]
+                assert phase["until"] == {"condition": "opened", "wanted": 2, "there": 1}
+                assert 3590 < phase["ends_in_seconds"] <= 3600
+
+        run(story())
+
+
+class TestPhases:
+    def test_a_step_goes_to_the_next_phase_and_is_in_force_at_once(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage:
+                async with stage.client():
+                    pass
+                answer = await stage.ask("POST", "/api/phase/next")
+                assert (answer.status, answer.body["name"], answer.body["visit"]) == (200, "outage", 2)
+                with pytest.raises(InvalidStatus, match="503"):
+                    async with stage.client():
+                        pass
+
+        run(story())
+
+    def test_a_step_by_name_goes_back(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage:
+                await stage.ask("POST", "/api/phase", {"phase": "outage"})
+                answer = await stage.ask("POST", "/api/phase", {"phase": "healthy"})
+                assert answer.body["name"] == "healthy"
+                async with stage.client():
+                    pass
+
+        run(story())
+
+    def test_an_unknown_phase_is_not_found_and_nothing_changes(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage:
+                answer = await stage.ask("POST", "/api/phase", {"phase": "lunch"})
+                assert answer.status == 404
+                assert answer.body == {"error": "there is no phase of this name; there are: healthy, outage"}
+                assert stage.told("phase_entered") == []
+
+        run(story())
+
+    def test_there_is_no_step_behind_the_last_phase_nor_without_phases(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                assert (await stage.ask("POST", "/api/phase/next")).status == 409
+            async with staged(TWO_PHASES) as stage:
+                for status in (200, 200, 200, 409):
+                    assert (await stage.ask("POST", "/api/phase/next")).status == status
+
+        run(story())
+
+
+class TestRules:
+    def test_a_rule_acts_on_open_connections_at_once_until_it_is_healed(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                rule = {"drop": {}, "when": {"from": "client"}, "id": "lossy"}
+                answer = await stage.ask("POST", "/api/rules", {"rule": rule})
+                assert (answer.status, answer.body) == (201, {"id": "lossy", "connections": 1})
+                await client.send("dropped")
+                await stage.until_told("struck")
+                assert (await stage.ask("DELETE", "/api/rules/lossy")).body == {"healed": ["lossy"]}
+                await client.send("passes")
+                assert await client.recv() == "passes"
+
+        run(story())
+
+    def test_a_reset_has_struck_when_the_call_returns(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                assert (await stage.ask("POST", "/api/rules", {"rule": "reset"})).status == 201
+                assert [record["rule"] for record in stage.told("struck")] != []
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+                assert stage.told("closed")[0]["by"] == "rule"
+
+        run(story())
+
+    def test_refuse_closes_the_door_before_the_call_returns_and_healing_opens_it(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                await stage.ask("POST", "/api/rules", {"rule": {"refuse": {}}})
+                assert not (await stage.state())["listening"]
+                with pytest.raises(ConnectionRefusedError):
+                    async with stage.client():
+                        pass
+                await stage.ask("DELETE", "/api/rules")
+                async with stage.client():
+                    pass
+
+        run(story())
+
+    def test_a_rule_with_a_time_heals_by_itself(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                order = {"rule": {"half_open": {"leg": "both"}}, "lasts": "50ms"}
+                await stage.ask("POST", "/api/rules", order)
+                assert (await stage.state())["connections"][0]["silent"]
+                await client.send("late")
+                assert await client.recv() == "late"
+                assert [record["change"] for record in stage.told("rule_changed")] == ["added", "expired"]
+
+        run(story())
+
+    def test_rules_in_force_are_listed_as_one_writes_them(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(rules=[{"latency": "10ms", "id": "slow"}])) as stage:
+                rule = {"drop": {}, "when": {"from": "server", "chance": "5%"}, "id": "lossy"}
+                await stage.ask("POST", "/api/rules", {"rule": rule})
+                assert (await stage.state())["rules"] == [
+                    {"id": "slow", "latency": {"delay": "10ms"}, "when": {}, "live": False},
+                    {"id": "lossy", "drop": {}, "when": {"from": "server", "chance": "5%"}, "live": True},
+                ]
+
+        run(story())
+
+    def test_healing_all_is_idempotent_and_leaves_the_rules_of_the_profile(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(rules=[{"latency": "1ms", "id": "slow"}])) as stage:
+                ids = [(await stage.ask("POST", "/api/rules", {"rule": rule})).body["id"] for rule in ("hang", "drop")]
+                assert (await stage.ask("DELETE", "/api/rules")).body == {"healed": ids}
+                answer = await stage.ask("DELETE", "/api/rules")
+                assert (answer.status, answer.body) == (200, {"healed": []})
+                assert [rule["id"] for rule in (await stage.state())["rules"]] == ["slow"]
+
+        run(story())
+
+    def test_one_heals_only_what_is_live(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(rules=[{"latency": "1ms", "id": "slow"}])) as stage:
+                assert (await stage.ask("DELETE", "/api/rules/nothing")).status == 404
+                assert (await stage.ask("DELETE", "/api/rules/slow")).status == 409
+
+        run(story())
+
+    def test_a_rule_that_can_not_read_what_is_open_says_that_it_is_for_new_connections(self, run: Run) -> None:
+        async def story() -> None:
+            async with (
+                staged() as stage,
+                stage.client(compression="deflate"),
+                stage.client(compression="deflate"),
+                stage.client(),
+            ):
+                answer = await stage.ask("POST", "/api/rules", {"rule": "drop"})
+                assert answer.body["connections"] == 1
+                assert answer.body["note"].startswith("new connections only: 2 ")
+                answer = await stage.ask("POST", "/api/rules", {"rule": {"latency": "1ms"}})
+                assert (answer.body["connections"], "note" in answer.body) == (3, False)
+
+        run(story())
+
+    def test_a_connection_that_was_read_from_its_first_byte_needs_no_note(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(protocol="pusher")) as stage, stage.client(compression="deflate"):
+                answer = await stage.ask("POST", "/api/rules", {"rule": "drop"})
+                assert (answer.body["connections"], "note" in answer.body) == (1, False)
+
+        run(story())
+
+    @pytest.mark.parametrize("what", PROBLEMS)
+    def test_a_wrong_rule_is_answered_with_all_its_problems_and_changes_nothing(self, run: Run, what: str) -> None:
+        order, expected = PROBLEMS[what]
+
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.ask("POST", "/api/rules", order)
+                assert answer.status == 422
+                problems = answer.body.get("problems", [])
+                assert [problem["path"] for problem in problems] == [path for path, _ in expected]
+                for problem, (_, message) in zip(problems, expected, strict=True):
+                    assert problem["message"] == message or (not message and problem["message"])
+                assert stage.journal.last == 0
+
+        run(story())
+
+    def test_an_id_of_the_profile_is_taken(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(rules=[{"latency": "1ms", "id": "slow"}])) as stage:
+                answer = await stage.ask("POST", "/api/rules", {"rule": {"drop": {}, "id": "slow"}})
+                assert answer.status == 409
+                assert stage.told("rule_changed") == []
+
+        run(story())
+
+    def test_a_fence_may_forbid_a_rule(self, run: Run) -> None:
+        def fence(rule: Rule) -> str | None:
+            return "this server is not yours" if rule.fault.harms_server else None
+
+        async def story() -> None:
+            async with staged(fence=fence) as stage:
+                answer = await stage.ask("POST", "/api/rules", {"rule": {"close": {"code": 4200, "to": "server"}}})
+                assert (answer.status, answer.body) == (403, {"error": "this server is not yours"})
+                assert (await stage.ask("POST", "/api/rules", {"rule": {"close": 4200}})).status == 201
+
+        run(story())
+
+
+class TestConnections:
+    def test_a_close_reaches_the_client_with_its_code_and_reason(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client, stage.client() as other:
+                answer = await stage.ask("POST", "/api/connections/1/close", {"code": 4200, "reason": "come back"})
+                assert (answer.status, answer.body) == (200, {"attempt": 1})
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.recv()
+                assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4200, "come back")
+                await other.send("still here")
+                assert await other.recv() == "still here"
+
+        run(story())
+
+    def test_a_close_without_a_code_says_going_away(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                await stage.ask("POST", "/api/connections/1/close")
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.recv()
+                assert closed.value.rcvd.code == 1001
+
+        run(story())
+
+    def test_a_reset_is_a_reset(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                reader, writer = await asyncio.open_connection("127.0.0.1", stage.proxy.port)
+                await stage.until_told("accepted")
+                assert (await stage.ask("POST", "/api/connections/1/reset")).status == 200
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+                writer.close()
+                assert stage.told("closed")[0]["how"] == "reset"
+
+        run(story())
+
+    @pytest.mark.parametrize("attempt", ["2", "0", "x", "%31%20", "9" * 30, "-1", "²"])
+    def test_what_is_not_there_is_not_found(self, run: Run, attempt: str) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                for order in ("close", "reset"):
+                    assert (await stage.ask("POST", f"/api/connections/{attempt}/{order}")).status == 404
+                await client.send("still here")
+                assert await client.recv() == "still here"
+
+        run(story())
+
+    @pytest.mark.parametrize(
+        "order", [{"code": 70000}, {"code": "1000x"}, {"reason": "x" * 200}, {"to": "server"}, {"code": True}]
+    )
+    def test_a_wrong_close_closes_nothing(self, run: Run, order: dict[str, Any]) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                answer = await stage.ask("POST", "/api/connections/1/close", order)
+                assert (answer.status, bool(answer.body["problems"])) == (422, True)
+                await client.send("still here")
+                assert await client.recv() == "still here"
+
+        run(story())
+
+
+class TestReports:
+    def test_a_client_reports_its_state(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                report = {"client": "anna", "state": "unavailable", "detail": "no \x1b[31m answer"}
+                assert (await stage.ask("POST", "/api/reports", report)).status == 200
+                (record,) = stage.told("reported")
+                assert {name: record[name] for name in report} == report
+
+        run(story())
+
+    @pytest.mark.parametrize("name", ["client", "state", "detail"])
+    def test_a_report_is_bounded(self, run: Run, name: str) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.ask("POST", "/api/reports", {"state": "x", name: "x" * 2000})
+                assert answer.status == 422
+                assert len(answer.body["problems"][0]["message"]) < 200
+                assert stage.journal.last == 0
+
+        run(story())
+
+
+class TestServer:
+    def test_a_busy_port_is_an_error_and_a_failed_server_can_be_stopped(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                address = Address("127.0.0.1", stage.control.port)
+                second = ControlServer(stage.proxy, stage.journal, None, address)
+                with pytest.raises(OSError):
+                    await second.start()
+                await second.stop()
+
+        run(story())
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.1", "chaos.example", "127.evil.example"])
+    def test_an_address_that_others_can_reach_needs_a_token(self, host: str) -> None:
+        with pytest.raises(ValueError, match="set CHAOSPROXY_CONTROL_TOKEN, or listen on"):
+            ControlServer(None, None, None, Address(host, 0))
+        ControlServer(None, None, None, Address(host, 0), token="secret")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+    def test_a_loopback_address_needs_none(self, host: str) -> None:
+        ControlServer(None, None, None, Address(host, 0))
+
+    @pytest.mark.parametrize(
+        ("data", "status"),
+        [("{", 400), ("[" * 100_000, 400), ("1" * 10_000, 400), ("null", 422), ('"x"', 422), ("\xff", 400)],
+    )
+    def test_a_body_that_is_no_json_object_is_refused(self, run: Run, data: str, status: int) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.send("POST", "/api/reports", data.encode("latin-1"), JSON)
+                assert (answer.status, list(answer.body)) == (status, ["error"])
+
+        run(story())
+
+    def test_a_body_over_a_mebibyte_is_refused(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.send("POST", "/api/reports", io.BytesIO(bytes((1 << 20) + 1)), JSON)
+                assert (answer.status, answer.body) == (413, {"error": "the body is larger than 1048576 bytes"})
+
+        run(story())
+
+    def test_what_is_not_there_is_told_in_json(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.ask("GET", "/nothing")
+                assert (answer.status, answer.body) == (404, {"error": "there is nothing here"})
+                answer = await stage.ask("PUT", "/api/rules")
+                assert (answer.status, answer.body) == (405, {"error": "this takes DELETE, POST"})
+                assert answer.headers["Allow"] == "DELETE,POST"
+
+        run(story())
+
+    def test_a_whole_story_on_uvloop(self, run_on_uvloop: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage, stage.client() as client:
+                await stage.ask("POST", "/api/rules", {"rule": {"drop": {}, "when": {"from": "client"}, "id": "lossy"}})
+                await client.send("dropped")
+                await stage.until_told("struck")
+                await stage.ask("DELETE", "/api/rules")
+                await client.send("passes")
+                assert await client.recv() == "passes"
+                assert (await stage.ask("POST", "/api/phase/next")).body["name"] == "outage"
+                assert 'loop="uvloop"' in (await stage.ask("GET", "/metrics")).body
+                await stage.ask("POST", "/api/connections/1/close", {"code": 4000})
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+                assert (await stage.ask("GET", "/api/state", Host="evil.example")).status == 403
+
+        run_on_uvloop(story())

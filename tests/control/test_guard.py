@@ -1,0 +1,301 @@
+"""Judge S10: what a web page in the user's browser, or a name that points at us, must not get."""
+
+import asyncio
+import json
+from typing import NamedTuple
+
+import pytest
+
+from chaosproxy.control.guard import Facts, Guard
+from chaosproxy.proxy import Address
+from tests.control.conftest import Run
+from tests.control.stage import Stage, staged
+
+TOKEN = "0123456789abcdef"
+RULE = b'{"rule": "reset"}'
+STEERING = [
+    ("POST", "/api/phase/next"),
+    ("POST", "/api/phase"),
+    ("POST", "/api/rules"),
+    ("DELETE", "/api/rules"),
+    ("DELETE", "/api/rules/x"),
+    ("POST", "/api/connections/1/close"),
+    ("POST", "/api/connections/1/reset"),
+    ("POST", "/api/reports"),
+]
+SEEING = ["/api/state", "/api/journal", "/api/journal?format=jsonl"]
+OPEN = ["/livez", "/readyz", "/metrics"]
+
+HOSTILE = {
+    "another host": "Host: evil.example",
+    "a name that begins like ours": "Host: 127.0.0.1.evil.example",
+    "a name that begins like ours, with our port": "Host: 127.0.0.1.evil.example:{port}",
+    "a name that ends like ours": "Host: evil-localhost:{port}",
+    "a subdomain of localhost": "Host: evil.localhost:{port}",
+    "loopback of the other family": "Host: [::1]:{port}",
+    "the address that stands for all": "Host: 0.0.0.0:{port}",
+    "another port": "Host: 127.0.0.1:1",
+    "user information before the host": "Host: 127.0.0.1:{port}@evil.example",
+    "our host behind user information": "Host: evil.example@127.0.0.1:{port}",
+    "a number for an address": "Host: 2130706433:{port}",
+    "an address with leading zeros": "Host: 127.0.0.01:{port}",
+    "a mapped address": "Host: [::ffff:127.0.0.1]:{port}",
+    "no host": "X-Nothing: 1",
+    "an empty host": "Host:",
+    "two hosts": "Host: 127.0.0.1:{port}\r\nHost: evil.example",
+    "a page of no origin": "{host}\r\nOrigin: null",
+    "a page from elsewhere": "{host}\r\nOrigin: http://evil.example",
+    "a page of another port": "{host}\r\nOrigin: http://localhost:1",
+    "a page of our port under another name": "{host}\r\nOrigin: http://localhost:{port}",
+    "a page of a name that begins like ours": "{host}\r\nOrigin: http://127.0.0.1:{port}.evil.example",
+    "a page of another scheme": "{host}\r\nOrigin: ftp://127.0.0.1:{port}",
+    "an empty origin": "{host}\r\nOrigin: ",
+    "two origins": "{host}\r\nOrigin: http://127.0.0.1:{port}\r\nOrigin: http://evil.example",
+    "a browser that says cross-site": "{host}\r\nSec-Fetch-Site: cross-site",
+    "a browser that says same-site": "{host}\r\nSec-Fetch-Site: same-site",
+}
+BAD_BODIES = {
+    "plain text": "Content-Type: text/plain",
+    "a form": "Content-Type: application/x-www-form-urlencoded",
+    "a multipart form": "Content-Type: multipart/form-data; boundary=x",
+    "no type": "X-Chaosproxy: 1",
+    "plain text that mentions JSON": "Content-Type: text/plain; application/json",
+}
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def speak(stage: Stage, method: str, path: str, *headers: str, body: bytes = b"") -> Reply:
+    """Send exactly these headers; `{port}` stands for our port and `{host}` for the right Host."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.control.port)
+    port = str(stage.control.port)
+    said = "\r\n".join(headers).replace("{host}", "Host: 127.0.0.1:{port}").replace("{port}", port)
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    writer.write(f"{method} {path} HTTP/1.1\r\n{said}\r\n{length}Connection: close\r\n\r\n".encode() + body)
+    head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    first, *lines = head.decode().split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    return Reply(int(first.split()[1]), {name.lower(): value for name, value in pairs}, rest)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_request_is_refused_and_changes_nothing(run: Run, what: str) -> None:
+    async def story() -> None:
+        async with staged() as stage, stage.client() as client:
+            last = stage.journal.last
+            for path in SEEING:
+                assert (await speak(stage, "GET", path, HOSTILE[what])).status in (400, 403)
+            for method, path in STEERING:
+                reply = await speak(stage, method, path, HOSTILE[what], "Content-Type: application/json", body=RULE)
+                assert reply.status in (400, 403), (method, path, reply)
+            assert stage.journal.last == last
+            await client.send("untouched")
+            assert await client.recv() == "untouched"
+
+    run(story())
+
+
+@pytest.mark.parametrize("what", BAD_BODIES)
+def test_what_a_page_can_send_anywhere_is_not_json_and_is_refused(run: Run, what: str) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            for method, path in STEERING:
+                assert (await speak(stage, method, path, "{host}", BAD_BODIES[what], body=RULE)).status == 415
+            assert stage.journal.last == 0
+
+    run(story())
+
+
+def test_an_empty_order_must_be_marked(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            for method, path in STEERING:
+                assert (await speak(stage, method, path, "{host}")).status == 415
+            for mark in ("X-Chaosproxy: 1", "Content-Type: application/json"):
+                assert (await speak(stage, "DELETE", "/api/rules", "{host}", mark)).status == 200
+
+    run(story())
+
+
+def test_no_get_changes_anything(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            for _, path in STEERING:
+                for method in ("GET", "HEAD", "OPTIONS"):
+                    headers = ("{host}", "Content-Type: application/json")
+                    assert (await speak(stage, method, path, *headers)).status == 405
+            assert stage.journal.last == 0
+
+    run(story())
+
+
+def test_no_answer_invites_other_origins(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            asking = ("{host}", "Content-Type: application/json", "Access-Control-Request-Method: POST")
+            for headers in (asking, (*asking, "Origin: http://127.0.0.1:{port}"), (*asking, "Origin: http://evil")):
+                for method in ("OPTIONS", "GET"):
+                    reply = await speak(stage, method, "/api/state", *headers)
+                    assert not any(name.startswith("access-control") for name in reply.headers)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "{host}",
+        "Host: localhost:{port}",
+        "Host: LOCALHOST:{port}",
+        "Host: 127.0.0.1",
+        "Host: localhost",
+        "Host: 127.0.0.2:{port}",
+        "{host}\r\nOrigin: http://127.0.0.1:{port}",
+        "Host: localhost:{port}\r\nOrigin: http://localhost:{port}",
+        "{host}\r\nSec-Fetch-Site: same-origin",
+        "{host}\r\nSec-Fetch-Site: none",
+        "{host}\r\nUser-Agent: Mozilla/5.0",
+    ],
+)
+def test_who_is_here_may_ask(run: Run, headers: str) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            assert (await speak(stage, "GET", "/api/state", headers)).status == 200
+            assert (await speak(stage, "DELETE", "/api/rules", headers, "X-Chaosproxy: 1")).status == 200
+
+    run(story())
+
+
+def test_a_refused_host_is_told_which_variable_to_set(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            reply = await speak(stage, "GET", "/api/state", "Host: chaos:8474")
+            assert json.loads(reply.body) == {
+                "error": "the Host header (chaos:8474) is not one of ours; "
+                "to allow a name or name:port, list it in CHAOSPROXY_CONTROL_HOSTS"
+            }
+
+    run(story())
+
+
+def test_configured_hosts_are_taken_whole(run: Run) -> None:
+    async def story() -> None:
+        async with staged(hosts=("chaos", "localhost:9000")) as stage:
+            for host, status in {
+                "chaos": 200,
+                "Chaos:1234": 200,
+                "chaos.evil.example": 403,
+                "notchaos": 403,
+                "localhost:9000": 200,
+                "localhost:9001": 403,
+                "localhost:{port}": 200,
+            }.items():
+                assert (await speak(stage, "GET", "/api/state", f"Host: {host}")).status == status, host
+
+    run(story())
+
+
+def test_every_answer_keeps_browsers_careful(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            for path, host in (("/api/state", "{host}"), ("/nothing", "{host}"), ("/api/state", "Host: evil")):
+                headers = (await speak(stage, "GET", path, host)).headers
+                assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+                assert headers["x-content-type-options"] == "nosniff"
+                assert headers["cache-control"] == "no-store"
+                assert headers["server"] == "chaosproxy"
+
+    run(story())
+
+
+class TestToken:
+    def test_without_the_token_nothing_is_told_and_nothing_changes(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(token=TOKEN) as stage:
+                for given in (
+                    "X-Nothing: 1",
+                    "Authorization: Bearer 0123456789abcdeX",
+                    "Authorization: Bearer ",
+                    "Authorization: Bearer 0123456789abcde\u00ff",
+                    f"Authorization: Basic {TOKEN}",
+                    f"Authorization: {TOKEN}",
+                    f"X-Token: {TOKEN}",
+                ):
+                    for path in SEEING:
+                        reply = await speak(stage, "GET", path, "{host}", given)
+                        assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
+                    for method, path in STEERING:
+                        headers = ("{host}", given, "Content-Type: application/json")
+                        assert (await speak(stage, method, path, *headers, body=RULE)).status == 401
+                assert (await speak(stage, "GET", f"/api/state?token={TOKEN}", "{host}")).status == 401
+                assert stage.journal.last == 0
+
+        run(story())
+
+    def test_with_the_token_one_is_served(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(token=TOKEN) as stage:
+                for scheme in ("Bearer", "bearer"):
+                    reply = await speak(stage, "GET", "/api/state", "{host}", f"Authorization: {scheme} {TOKEN}")
+                    assert reply.status == 200
+
+        run(story())
+
+    def test_the_token_does_not_open_the_door_to_other_pages(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(token=TOKEN) as stage:
+                for hostile in HOSTILE.values():
+                    reply = await speak(stage, "GET", "/api/state", hostile, f"Authorization: Bearer {TOKEN}")
+                    assert reply.status in (400, 403)
+
+        run(story())
+
+    def test_probes_and_metrics_need_none(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(token=TOKEN) as stage:
+                for path in OPEN:
+                    assert (await speak(stage, "GET", path, "{host}")).status == 200
+
+        run(story())
+
+    def test_beyond_loopback_probes_may_come_by_address_and_orders_may_not(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(address=Address("0.0.0.0", 0), token=TOKEN) as stage:
+                given = f"Authorization: Bearer {TOKEN}"
+                for path in OPEN:
+                    assert (await speak(stage, "GET", path, "Host: 10.1.2.3:8474")).status == 200
+                    assert (await speak(stage, "GET", path, "Host: evil.example")).status == 403
+                assert (await speak(stage, "GET", "/api/state", "Host: 10.1.2.3:8474", given)).status == 403
+                assert (await speak(stage, "GET", "/api/state", "{host}", given)).status == 200
+
+        run(story())
+
+
+def test_loopback_of_version_6_is_addressed_as_such() -> None:
+    def status(guard: Guard, host: str) -> int:
+        facts = Facts("GET", (host,), (), (), "", False, False, "", False)
+        refusal = guard.check(facts, 80)
+        return refusal.status if refusal else 200
+
+    assert status(Guard("::1"), "[::1]:80") == 200
+    assert status(Guard("::1"), "127.0.0.1:80") == 403
+    assert status(Guard("localhost"), "[::1]:80") == 200
+    assert status(Guard("localhost"), "127.0.0.1:80") == 200
+
+
+def test_the_whole_table_holds_on_uvloop(run_on_uvloop: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            for hostile in HOSTILE.values():
+                reply = await speak(stage, "POST", "/api/rules", hostile, "Content-Type: application/json", body=RULE)
+                assert reply.status in (400, 403)
+            assert stage.journal.last == 0
+            assert (await speak(stage, "GET", "/api/state", "{host}")).status == 200
+
+    run_on_uvloop(story())

@@ -1,0 +1,238 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from chaosproxy.faults import FAULTS
+from chaosproxy.journal import Journal
+from chaosproxy.metrics import Histogram, Metrics
+from chaosproxy.profile import EMPTY, Profile
+from chaosproxy.proxy import Address, Proxy
+from chaosproxy.session import Session
+from chaosproxy.units import MILLISECOND, SECOND
+from chaosproxy.wire.frames import Side, build_close, build_frame
+from chaosproxy.wire.http import accept_for
+from chaosproxy.world import Options
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+MASK = b"\1\2\3\4"
+PROMTOOL = shutil.which("promtool") or os.environ.get("PROMTOOL", "")
+
+
+class Stage:
+    """A proxy that was never started: its world is driven by hand, in virtual time."""
+
+    def __init__(self, profile: Profile = EMPTY) -> None:
+        self.journal = Journal(profile, 0)
+        self.metrics = Metrics(self.journal)
+        self.proxy = Proxy(Address("127.0.0.1", 9), profile=profile, options=Options(dials_per_second_max=0))
+        self.metrics.watch(self.proxy)
+        self.world = self.proxy.world
+        self.now = SECOND
+        self.world.launch(self.now)
+
+    def settle(self, session: Session) -> None:
+        self.world.settle(session, self.now)
+        told, self.world.told = self.world.told, []
+        for item in told:
+            self.metrics.tell(item)
+
+    def ask(self, path: str = "/", extra: str = "") -> Session:
+        session = self.world.accept("127.0.0.1:5", self.now)
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY.decode()}\r\n{extra}\r\n"
+        )
+        session.receive(Side.CLIENT, head.encode("latin-1"), self.now)
+        self.settle(session)
+        return session
+
+    def answer(self, session: Session) -> None:
+        session.dialled(self.now)
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += b"Sec-WebSocket-Accept: " + accept_for(KEY) + b"\r\n\r\n"
+        session.receive(Side.SERVER, head, self.now)
+        self.settle(session)
+
+    def open(self, path: str = "/", extra: str = "") -> Session:
+        session = self.ask(path, extra)
+        self.answer(session)
+        return session
+
+    def close(self, session: Session, code: int | None, reason: bytes = b"") -> None:
+        session.receive(Side.CLIENT, build_close(code, reason, MASK), self.now)
+        session.receive(Side.SERVER, build_close(code, reason), self.now)
+        session.ended(Side.SERVER, self.now)
+        session.ended(Side.CLIENT, self.now)
+        self.settle(session)
+        assert session.is_over
+
+    def page(self) -> str:
+        return self.metrics.expose()[0].decode()
+
+    def value(self, name: str, **labels: str) -> float:
+        for family in parser.text_string_to_metric_families(self.page()):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        raise AssertionError(f"no {name} with {labels} in\n{self.page()}")
+
+
+def busy_stage() -> Stage:
+    """One of everything."""
+    phases = [{"name": "healthy", "until": {"opened": 1}}, {"name": "outage"}]
+    stage = Stage(Profile.model_validate({"version": 1, "name": "outage", "phases": phases}))
+    stage.close(stage.open(), 1000)
+    stage.open()
+    stage.ask()
+    return stage
+
+
+class TestValues:
+    def test_attempts_and_outcomes(self) -> None:
+        stage = Stage()
+        stage.close(stage.open(), 1000)
+        stage.open()
+        failed = stage.ask()
+        failed.dial_failed("connection refused", stage.now)
+        failed.ended(Side.CLIENT, stage.now)
+        stage.settle(failed)
+        stage.ask()
+        assert stage.value("chaosproxy_attempts_total") == 4
+        assert stage.value("chaosproxy_connections_total", outcome="opened") == 2
+        assert stage.value("chaosproxy_connections_total", outcome="failed") == 1
+        assert stage.value("chaosproxy_open_connections") == 2
+
+    def test_frames_and_bytes_of_a_live_connection_move_and_stay_when_it_is_over(self) -> None:
+        stage = Stage()
+        session = stage.open()
+        frame = build_frame(1, b"hello", MASK)
+        session.receive(Side.CLIENT, frame, stage.now)
+        session.receive(Side.CLIENT, build_frame(9, b"", MASK), stage.now)
+        assert stage.value("chaosproxy_frames_total", direction="client", opcode="text") == 1
+        assert stage.value("chaosproxy_frames_total", direction="client", opcode="ping") == 1
+        assert stage.value("chaosproxy_received_bytes_total", direction="client") == len(frame) + 6
+        assert stage.value("chaosproxy_received_bytes_total", direction="server") == 0
+        stage.close(session, 1000)
+        assert stage.value("chaosproxy_frames_total", direction="client", opcode="text") == 1
+        assert stage.value("chaosproxy_received_bytes_total", direction="client") == len(frame) + 6 + 8
+
+    def test_reserved_opcodes_share_a_label(self) -> None:
+        stage = Stage()
+        session = stage.open()
+        for opcode in (3, 7, 15):
+            session.receive(Side.SERVER, build_frame(opcode, b""), stage.now)
+        assert stage.value("chaosproxy_frames_total", direction="server", opcode="reserved") == 3
+
+    def test_the_handshake_is_the_time_from_request_to_answer(self) -> None:
+        stage = Stage()
+        session = stage.ask()
+        stage.now += 20 * MILLISECOND
+        stage.answer(session)
+        assert stage.value("chaosproxy_handshake_seconds_bucket", le="0.01") == 0
+        assert stage.value("chaosproxy_handshake_seconds_bucket", le="0.025") == 1
+        assert stage.value("chaosproxy_handshake_seconds_count") == 1
+        assert stage.value("chaosproxy_handshake_seconds_sum") == 0.02
+
+    def test_closes_are_by_who_and_code(self) -> None:
+        stage = Stage()
+        stage.close(stage.open(), 1001)
+        stage.close(stage.open(), None)
+        stage.close(stage.open(), 4200)
+        stage.open().lost(Side.SERVER, stage.now, "reset")
+        assert stage.value("chaosproxy_closes_total", by="client", code="1001") == 1
+        assert stage.value("chaosproxy_closes_total", by="client", code="none") == 1
+        assert stage.value("chaosproxy_closes_total", by="client", code="4xxx") == 1
+
+    def test_every_fault_has_a_series_before_it_strikes(self) -> None:
+        stage = Stage(Profile.model_validate({"version": 1, "rules": [{"reject": {"status": 503}}]}))
+        assert {fault: stage.value("chaosproxy_faults_total", fault=fault) for fault in FAULTS} == dict.fromkeys(
+            FAULTS, 0
+        )
+        stage.ask()
+        assert stage.value("chaosproxy_faults_total", fault="reject") == 1
+
+    def test_the_phase_in_force_is_1_and_the_others_are_0(self) -> None:
+        stage = busy_stage()
+        assert stage.value("chaosproxy_phase", phase="healthy") == 0
+        assert stage.value("chaosproxy_phase", phase="outage") == 1
+
+    def test_held_bytes_are_those_that_have_not_left(self) -> None:
+        stage = Stage(Profile.model_validate({"version": 1, "rules": [{"latency": "1s"}]}))
+        session = stage.open()
+        session.receive(Side.CLIENT, build_frame(2, bytes(10), MASK), stage.now)
+        assert stage.value("chaosproxy_held_bytes") == 16
+
+    def test_lost_journal_lines_are_counted(self) -> None:
+        with open("/dev/full", "wb", buffering=0) as full:
+            metrics = Metrics(Journal(EMPTY, 0, full))
+        assert "chaosproxy_journal_lost_total 1.0\n" in metrics.expose()[0].decode()
+
+    def test_the_profile_and_seed_are_said(self) -> None:
+        stage = busy_stage()
+        digest = stage.world.profile.digest
+        assert stage.value("chaosproxy_profile_info", profile="outage", digest=digest, seed="0") == 1
+
+    def test_two_proxies_are_summed(self) -> None:
+        one, other = Stage(), Stage()
+        one.metrics.watch(other.proxy)
+        one.open()
+        other.open()
+        assert one.value("chaosproxy_attempts_total") == 2
+        assert one.page().count("chaosproxy_profile_info{") == 1
+
+    def test_a_duration_on_a_bound_belongs_below_it(self) -> None:
+        histogram = Histogram((1.0, 2.0))
+        for duration in (SECOND, SECOND + 1, 3 * SECOND):
+            histogram.observe(duration)
+        assert [sample.value for sample in histogram.family("x", "x").samples[:3]] == [1, 2, 3]
+
+
+class TestExposition:
+    def test_a_scraper_may_ask_for_openmetrics(self) -> None:
+        page, content_type = busy_stage().metrics.expose("application/openmetrics-text; version=1.0.0")
+        assert content_type.startswith("application/openmetrics-text")
+        # The parser refuses clashing and badly named families.
+        families = list(openmetrics_parser.text_string_to_metric_families(page.decode()))
+        assert len(families) > 10
+
+    def test_names_and_units_follow_the_conventions(self) -> None:
+        for family in parser.text_string_to_metric_families(busy_stage().page()):
+            assert family.name.startswith("chaosproxy_")
+            assert family.documentation.endswith(".")
+            assert not any(word in family.name for word in ("milliseconds", "kilobytes", "gauge", "counter"))
+            for sample in family.samples:
+                assert (family.type == "counter") == sample.name.endswith("_total")
+
+    @pytest.mark.skipif(not PROMTOOL, reason="promtool is neither in PATH nor named by PROMTOOL")
+    def test_promtool_has_nothing_to_say(self, tmp_path: Path) -> None:
+        checked = subprocess.run(
+            [PROMTOOL, "check", "metrics"], input=busy_stage().metrics.expose()[0], capture_output=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_ten_thousand_hostile_connections_add_no_series() -> None:
+    stage = Stage(Profile.model_validate({"version": 1, "identify": {"path": True}, "rules": [{"drop": {}}]}))
+
+    def visit(number: int) -> None:
+        session = stage.open(f"/{number}", f"Origin: http://o{number}\r\nUser-Agent: {number}\r\n")
+        session.receive(Side.SERVER, build_frame(number % 16 & 7, b"%d" % number), stage.now)
+        if number % 3:
+            stage.close(session, number * 7 % 65536, b"reason %d" % number)
+        else:
+            session.lost(Side(number % 2), stage.now, f"error {number}")
+            session.lost(Side(1 - number % 2), stage.now, "reset")
+            stage.settle(session)
+
+    for number in range(500):
+        visit(number)
+    series = stage.page().count("\n")
+    for number in range(500, 10_000):
+        visit(number)
+    assert stage.page().count("\n") <= series + 4
+    assert len(stage.page()) < 20_000
