@@ -26,7 +26,7 @@ class Timeline:
         self.is_running = False
         self.is_over = False
         self.entered_at = 0
-        self.entries = 0  # how many phases have been entered so far
+        self.visit = 0  # how many phases have been entered so far
         self._visits = [0] * len(profile.phases)
         self.is_paused = False
         self.failures: list[str] = []  # phases that did not end as they should
@@ -37,7 +37,7 @@ class Timeline:
         return self._profile.phases[self._index] if 0 <= self._index < len(self._profile.phases) else None
 
     @property
-    def visit(self) -> int:
+    def visit_of_phase(self) -> int:
         """The how-manieth visit of the current phase this is, from 1; 0 outside of all."""
         return self._visits[self._index] if self.phase else 0
 
@@ -106,7 +106,7 @@ class Timeline:
     def _enter(self, index: int, now: int) -> None:
         self._index = index
         self.entered_at = now
-        self.entries += 1
+        self.visit += 1
         self._visits[index] += 1
 
     def _met(self, standing: Standing) -> str | None:

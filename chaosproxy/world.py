@@ -69,8 +69,8 @@ class _Active(NamedTuple):
     """A rule in force, and since which visit of a phase: its links are per connection."""
 
     rule: BoundRule
-    visit: int  # of the phase it began in
-    entry: int  # into any phase
+    visit: int  # of any phase
+    visit_of_phase: int  # the dice's: phases put before move no strike
 
 
 @dataclass
@@ -371,7 +371,7 @@ class World:
         for rule in {rule.id: rule for rule in self._wanted_rules()}.values():  # a live rule replaces its namesake
             active = before.get(rule.id)
             if active is None or not self._goes_on(active, rule):
-                active = _Active(rule, self.timeline.visit, self.timeline.entries)
+                active = _Active(rule, self.timeline.visit, self.timeline.visit_of_phase)
                 started.append(active)
             self._active[rule.id] = active
         refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
@@ -390,7 +390,7 @@ class World:
             return True
         if (active.rule.fault, active.rule.when) != (rule.fault, rule.when) or rule.id in self._live:
             return False
-        return rule.is_named or rule.id in self._standing_ids or active.entry == self.timeline.entries
+        return rule.is_named or rule.id in self._standing_ids or active.visit == self.timeline.visit
 
     def _set_listener(self, is_open: bool, reason: str, now: int) -> None:
         if is_open != self.is_listening:
@@ -450,7 +450,7 @@ class World:
         self._change_rules(f"rule {change}", now)
 
     def _link(self, active: _Active, session: Session) -> Link:
-        place = (active.visit, session.client, session.connection or f"attempt {session.number}")
+        place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
         return Link(active.rule, self.seed, place)
 
     @staticmethod

@@ -58,7 +58,7 @@ def test_a_jump_goes_to_a_phase_by_name_even_after_the_end() -> None:
     assert timeline.is_over and timeline.phase is None
     assert not timeline.jump("c", 3)
     assert timeline.jump("b", 3)
-    assert timeline.phase and timeline.phase.name == "b" and timeline.visit == 2
+    assert timeline.phase and timeline.phase.name == "b" and timeline.visit_of_phase == 2
     timeline.move(4)
     assert timeline.is_over
 
