@@ -259,8 +259,8 @@ class Direction:
         if self.is_shut or self._is_busy:
             return
         wanted = self._wanted_lane()
-        if wanted is self.lane:
-            return
+        if wanted is self.lane or (wanted is Lane.READ and self._queue):
+            return  # what is read goes on being put together until nothing is held
         if self.lane in (Lane.PASS, Lane.READ):
             self._sent_inside_frame = self.splitter.inside_frame
             self._begin_tails()
@@ -275,7 +275,7 @@ class Direction:
             self._let_go(now, ends=not self.splitter.need)
         if wanted in (Lane.PASS, Lane.READ):
             if self._queue:
-                self.lane = Lane.FLOW  # until it is empty
+                self.lane = Lane.JUDGED if self._reads else Lane.FLOW  # until it is empty
                 return
             if withheld := self.splitter.release_head():
                 self.ready.append(withheld)

@@ -71,6 +71,19 @@ class TestLanes:
         assert c.client.stream == message
         assert c.network.events(Established) == [Established("7.7")]
 
+    def test_they_are_read_too_while_the_last_of_a_latency_is_held(self) -> None:
+        network = Network(profile(protocol="pusher"))
+        c = network.open()
+        network.add(live_rule("latency", "1s"))
+        c.send(SERVER, text("held"))
+        network.heal()
+        message = text(json.dumps({"event": "pusher:connection_established", "data": '{"socket_id":"7.7"}'}))
+        c.send(SERVER, message, message[:9])
+        network.wait(SECOND)
+        c.send(SERVER, message[9:])
+        assert c.client.stream == text("held") + message + message
+        assert network.events(Established) == [Established("7.7")] * 2
+
     def test_frames_are_journalled_where_that_was_asked_for(self) -> None:
         network = Network(profile(), Options(frames_journalled=True))
         c = network.open()
