@@ -274,11 +274,15 @@ def _equal_heads(data: bytes, at: int, end: int) -> int:
 
 def parse_frame(raw: bytes) -> Frame:
     """Take one complete frame apart."""
+    mask = parse_mask(raw)
+    payload = raw[_head_size(raw[1]) + len(mask) :]
+    return Frame(raw[0], mask, apply_mask(payload, mask) if mask else payload)
+
+
+def parse_mask(raw: bytes) -> bytes:
+    """The mask key of a frame, or nothing."""
     at = _head_size(raw[1])
-    if not raw[1] & MASKED:
-        return Frame(raw[0], b"", raw[at:])
-    mask = raw[at : at + 4]
-    return Frame(raw[0], mask, apply_mask(raw[at + 4 :], mask))
+    return raw[at : at + 4] if raw[1] & MASKED else b""
 
 
 def build_frame(opcode: int, payload: bytes, mask: bytes = b"", *, fin: bool = True) -> bytes:
