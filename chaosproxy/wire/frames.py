@@ -148,7 +148,7 @@ class Splitter:
             elif first & 0x0F == Opcode.CLOSE and not self.closing:
                 self._begin_close(data, at, end)
             if may_run and end < last:
-                # Messages in flight are often alike. Once per chunk, so that heads that are not cost little.
+                # Messages in flight are often alike. Once per chunk, so that it costs little where they are not.
                 may_run = False
                 run = _equal_heads(data, at, end)
                 frames[first & 0x0F] += run
@@ -267,8 +267,10 @@ def _equal_heads(data: bytes, at: int, end: int) -> int:
     for column in range(_head_size(data[at + 1])):
         if not run:
             break
-        heads = data[end + column : end + run * stride : stride]
-        run -= len(heads.lstrip(data[at + column : at + column + 1]))
+        wanted = data[at + column : at + column + 1]
+        found = data[end + column : end + run * stride : stride]
+        if found != wanted * run:
+            run -= len(found.lstrip(wanted))
     return run
 
 
