@@ -65,7 +65,9 @@ class Proxy:
         self._sockets: list[socket.socket] = []
         self._is_open = False  # the sockets listen
         self._is_short = False  # of descriptors
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Loops keep only weak references to tasks.
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._dialling: set[asyncio.Task[None]] = set()
         self._watched: set[Leg] = set()
         self._world_timer: asyncio.TimerHandle | None = None
         self._world_due: int | None = None
@@ -101,11 +103,12 @@ class Proxy:
         for listening in self._sockets:
             listening.close()
         self._sockets.clear()
+        await asyncio.gather(*self._connecting)
         for relay in list(self._relays):
             relay.abort()
-        for task in list(self._tasks):
+        for task in self._dialling:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._dialling, return_exceptions=True)
         if self._relays:
             await self._is_empty.wait()
         for timer in (self._world_timer, self._sweep_timer):
@@ -191,7 +194,7 @@ class Proxy:
             relay = Relay(self, self._loop, str(Address(str(peer[0]), peer[1])))
             self._relays.add(relay)
             self._is_empty.clear()
-            self._keep(self._loop.create_task(self._connect(relay, connection)))
+            _keep(self._connecting, self._loop.create_task(self._connect(relay, connection)))
             if len(self._relays) * 2 >= self._descriptors_max:
                 self._run_short(True)
                 return
@@ -224,7 +227,7 @@ class Proxy:
 
     def dial(self, relay: Relay) -> None:
         relay.dial_task = self._loop.create_task(self._dial(relay))
-        self._keep(relay.dial_task)
+        _keep(self._dialling, relay.dial_task)
 
     async def _dial(self, relay: Relay) -> None:
         try:
@@ -252,17 +255,12 @@ class Proxy:
 
     def forget(self, relay: Relay) -> None:
         self._relays.discard(relay)
-        if hasattr(relay, "session"):
+        if relay.has_begun:
             self._by_number.pop(relay.session.number, None)
         if not self._relays:
             self._is_empty.set()
         if self._is_short and len(self._relays) * 2 < self._descriptors_max - SPARE_DESCRIPTORS:
             self._run_short(False)
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        """Loops keep only weak references to tasks."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # -- steps of the world -----------------------------------------------------------------------------------------
 
@@ -319,6 +317,11 @@ def _listening_socket(family: int, host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def _words(error: OSError) -> str:

@@ -4,6 +4,7 @@ On the pass lane a chunk takes the shortest way: one copy out of the shared buff
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class Relay:
     def __init__(self, rim: Rim, loop: asyncio.AbstractEventLoop, peer: str) -> None:
         self.rim = rim
         self.peer = peer
+        self.has_begun = False  # there is a session
         self.loop = loop
         self.legs: list[Leg | None] = [None, None]
         self.dial_task: asyncio.Task[None] | None = None
@@ -113,11 +115,13 @@ class Relay:
     def connected(self, leg: Leg) -> None:
         if leg.side is Side.CLIENT:
             self.session = self.rim.accepted(self, self.peer)
+            self.has_begun = True
             self.after()
         else:
             self.perform(self.session.dialled(monotonic_ns()))
 
     def dial_failed(self, error: str) -> None:
+        self.legs[Side.SERVER] = None  # uvloop makes the protocol before it connects
         self.perform(self.session.dial_failed(error, monotonic_ns()))
 
     def lost(self, leg: Leg, error: Exception | None) -> None:
@@ -125,6 +129,9 @@ class Relay:
         leg.scan = leg.write = None
         if self.legs[leg.side] is leg:
             self.legs[leg.side] = None
+        if not self.has_begun:
+            self.rim.forget(self)
+            return
         how = "reset" if isinstance(error, ConnectionResetError | BrokenPipeError) else str(error or "closed")
         self.perform(self.session.lost(leg.side, monotonic_ns(), how))
 
@@ -162,7 +169,8 @@ class Relay:
                         leg.transport.resume_reading()
                 case End(side):
                     if transport := self._transport(side):
-                        transport.write_eof()
+                        with contextlib.suppress(OSError):  # its peer has reset; the loop will say so
+                            transport.write_eof()
                 case Release(side):
                     if transport := self._transport(side):
                         transport.close()
@@ -204,6 +212,8 @@ class Relay:
             if self.dial_task:
                 self.dial_task.cancel()
                 self.dial_task = None
+                if (leg := self.legs[Side.SERVER]) and leg.transport is None:
+                    self.legs[Side.SERVER] = None
             if not any(self.legs):
                 self.rim.forget(self)
             else:

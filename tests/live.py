@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import uvloop
 
@@ -46,17 +46,19 @@ async def _alone(story: Coroutine[Any, Any, None]) -> None:
 class Peer:
     """One end of a TCP connection, driven by hand."""
 
+    opened: ClassVar[list["Peer"]] = []  # closed with the stage
+
     def __init__(self, sock: socket.socket) -> None:
+        self.opened.append(self)
         self.sock = sock
         sock.setblocking(False)
         self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def connect(cls, port: int) -> "Peer":
-        sock = socket.socket()
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-        return cls(sock)
+        peer = cls(socket.socket())
+        await asyncio.get_running_loop().sock_connect(peer.sock, ("127.0.0.1", port))
+        return peer
 
     async def send(self, data: bytes) -> None:
         await asyncio.wait_for(self._loop.sock_sendall(self.sock, data), PATIENCE_S)
@@ -184,3 +186,5 @@ async def stage(
     finally:
         await proxy.abort()
         upstream.close()
+        while Peer.opened:
+            Peer.opened.pop().close()

@@ -28,9 +28,37 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )
 PURE = frozenset(
-    "units wire events faults protocols match profile profile_yaml timeline engine session world".split()
+    [
+        "units",
+        "wire",
+        "events",
+        "faults",
+        "protocols",
+        "match",
+        "profile",
+        "profile_yaml",
+        "timeline",
+        "engine",
+        "session",
+        "world",
+    ]
 )
-WORLDLY = frozenset("asyncio socket ssl select selectors threading time random secrets logging aiohttp os".split())
+WORLDLY = frozenset(
+    [
+        "asyncio",
+        "socket",
+        "ssl",
+        "select",
+        "selectors",
+        "threading",
+        "time",
+        "random",
+        "secrets",
+        "logging",
+        "aiohttp",
+        "os",
+    ]
+)
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -2,8 +2,9 @@
 
 from functools import cached_property
 
-from .frames import FIN, RSV1, Opcode, Piece, parse_frame
+from .frames import FIN, RSV1, Opcode, Piece, parse_frame, parse_mask
 
+FRAGMENT_COST = 64  # what a fragment takes in memory besides its bytes
 OPCODE_NAMES = {opcode.value: opcode.name.lower() for opcode in Opcode}
 
 
@@ -34,7 +35,7 @@ class Message:
     @cached_property
     def mask(self) -> bytes:
         """The mask key of the first frame."""
-        return parse_frame(self.frames[0]).mask
+        return parse_mask(self.frames[0])
 
     @cached_property
     def payload(self) -> bytes:
@@ -47,40 +48,49 @@ class Message:
 class Assembler:
     """Collect pieces into messages. A control frame between fragments is a message of its own."""
 
-    __slots__ = ("_control", "_frames", "_parts", "size")
+    __slots__ = ("_control", "_fragments", "_fragments_size", "_part")
 
     def __init__(self) -> None:
-        self.size = 0  # bytes collected and not yet part of a complete message
-        self._frames: list[bytes] = []  # complete frames of the message in progress
-        self._parts: list[bytes] = []  # parts of its frame in progress
-        self._control: list[bytes] = []  # parts of a control frame in progress
+        self._fragments: list[bytes] = []  # complete frames of the message in progress
+        self._fragments_size = 0
+        self._part = bytearray()  # of its frame in progress
+        self._control = bytearray()  # of a control frame in progress
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is incomplete. Each fragment counts for more, so that many tiny ones reach a limit too."""
+        return self._fragments_size + len(self._part) + len(self._control)
 
     def feed(self, piece: Piece) -> Message | None:
         """Take a piece; return the message it completes."""
-        parts = self._control if piece.is_control else self._parts
-        parts.append(piece.data)
-        self.size += len(piece.data)
-        if not piece.ends:
-            return None
-        frame = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        frame = piece.data
+        if not (piece.starts and piece.ends):
+            part = self._control if piece.is_control else self._part
+            part += frame
+            if not piece.ends:
+                return None
+            frame = bytes(part)
+            part.clear()
         if piece.is_control:
-            self.size -= len(frame)
             return Message([frame])
-        self._frames.append(frame)
         if piece.first < FIN:
+            self._fragments.append(frame)
+            self._fragments_size += len(frame) + FRAGMENT_COST
             return None
-        frames, self._frames = self._frames, []
-        self.size -= sum(map(len, frames))
+        frames = [*self._fragments, frame]
+        self._fragments.clear()
+        self._fragments_size = 0
         return Message(frames)
 
     def peek(self) -> bytes:
         """What is incomplete, in an order that keeps the stream well-formed."""
-        return b"".join(self._frames + self._parts + self._control)
+        return b"".join((*self._fragments, self._part, self._control))
 
     def take(self) -> bytes:
         """Give up what is incomplete."""
         data = self.peek()
-        self.size = 0
-        self._frames, self._parts, self._control = [], [], []
+        self._fragments.clear()
+        self._fragments_size = 0
+        self._part.clear()
+        self._control.clear()
         return data

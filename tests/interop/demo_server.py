@@ -1,0 +1,41 @@
+"""Our own demo server in a thread of the test's process, for real clients to connect to."""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Self
+
+from chaosproxy.demo.server import DemoServer
+
+START_TIMEOUT_S = 10
+
+
+class Demo:
+    """A DemoServer that is ready inside the `with` block, on `port`."""
+
+    port: int
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="demo-server")
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = DemoServer()
+        await server.start()
+        self.port = server.port
+        self._ready.set()
+        await self._stop.wait()
+        await server.stop()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(START_TIMEOUT_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
