@@ -19,7 +19,7 @@ def test_lanes_stand_below_each_other_on_one_scale() -> None:
     proxy, good, naive = lines[2:5]
     assert proxy.startswith("proxy  ━━━━━━━━━━━▓▓ half-open + refused ▓▓")
     assert good.startswith("good   ━━━━━━━━━━━╍╍╍╍╍╍╍╍╍!")
-    assert naive.startswith("naive  ━━━━━━━━━━━╍╍╍╍╍╍╍╍╍")
+    assert naive.startswith("naive   ━━━━━━━━━━╍╍╍╍╍╍╍╍╍╍")
     assert "✓━━" in good
     assert naive.rstrip().endswith("╍")
 
