@@ -16,6 +16,14 @@ from chaosproxy import library
 from chaosproxy.faults import FAULTS
 
 PATIENCE_S = 20
+ASKING = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+ACCEPTING = (  # RFC 6455, section 1.3
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 class Ran:
@@ -38,8 +46,8 @@ def chaosproxy(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path 
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "chaosproxy", "run", "ws://127.0.0.1:9", "--control", "none", *arguments]
+def running(*arguments: str, upstream: str = "ws://127.0.0.1:9") -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "chaosproxy", "run", upstream, "--control", "none", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -179,3 +187,20 @@ class TestRun:
             process.send_signal(signal.SIGTERM)
             code, err = process.wait(PATIENCE_S), rest(process)
         assert (code, header["profile"], err) == (0, "none", "")
+
+    def test_a_second_signal_ends_at_once(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as upstream, socket.socket() as client:
+            url = f"ws://127.0.0.1:{upstream.getsockname()[1]}"
+            with running("--listen", "127.0.0.1:0", upstream=url) as process:
+                port = int(greeted(process).split(":")[2].split()[0])
+                client.connect(("127.0.0.1", port))
+                client.sendall(ASKING)
+                server, _ = upstream.accept()
+                server.recv(4096)
+                server.sendall(ACCEPTING)
+                client.recv(4096)
+                process.send_signal(signal.SIGINT)
+                assert process.stderr and any("draining 1 connections" in line for line in process.stderr)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(PATIENCE_S) == 130
+                server.close()
