@@ -30,7 +30,7 @@ from .faults import Delivery, Dice, Fault, Moment
 from .match import Match
 from .profile import BoundRule
 from .protocols import NOTHING, Meaning, Protocol
-from .wire.frames import Piece, Side, Splitter, build_frame
+from .wire.frames import RSV1, Piece, Side, Splitter, build_frame
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
 from .wire.messages import OPCODE_NAMES, Assembler, Message
 
@@ -60,12 +60,13 @@ class Reading(NamedTuple):
 class Link:
     """One rule on one connection: its dice per side, and what it has done."""
 
-    __slots__ = ("dice", "has_acted", "is_steady", "judges", "rule", "strikes", "told")
+    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told")
 
     def __init__(self, rule: BoundRule, seed: int, place: Sequence[str | int]) -> None:
         self.rule = rule
         self.dice = [Dice(seed, (rule.id, *place, side.label)) for side in Side]
         self.has_acted = False
+        self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
         self.judges = not rule.fault.is_timing or rule.when.reads_content
@@ -117,7 +118,7 @@ class Direction:
         limits: Limits,
         reading: Reading,
         events: list[Event],
-        on_effect: Callable[[Link | None, Effect], None],
+        on_effect: Callable[[Link | None, Effect, Side, int], None],
         on_close: Callable[[Side], None],
     ) -> None:
         self.side = side
@@ -141,6 +142,7 @@ class Direction:
         self._queue: deque[_Held] = deque()
         self._is_busy = False  # pieces of a chunk are being taken: the splitter is ahead of them
         self._delay = 0  # of the message in progress, in the FLOW lane
+        self._control_delay = 0  # of the control frame in progress
         self._message_tail = False  # the message in progress has begun to leave: it is not judged
         self._control_tail = False
         self._drops_rest = False  # the message in progress arrived across a heal that discards
@@ -149,6 +151,7 @@ class Direction:
         self._inflater: Inflater | None = None
         self._is_plain = False  # touched: this compressed direction goes on uncompressed
         self._ordinal = 0  # text and binary messages begun
+        self._withheld = 0  # bytes not even held, since a reset is to come
         self._has_told_limit = False
 
     # -- configuration ----------------------------------------------------------------------------------------------
@@ -168,8 +171,8 @@ class Direction:
 
     def set_gate(self, gate: Heal | None, now: int) -> None:
         """Half-open, or healed: then what is held leaves in order, or is gone."""
-        if gate is None and self.gate is Heal.DISCARD and self._assembler.size:
-            self._drops_rest = True
+        if gate is None and self.gate is Heal.DISCARD and not self._message_tail:
+            self._drops_rest = self.splitter.inside_message
         self.gate = gate
         self._change_lane(now)
 
@@ -184,7 +187,7 @@ class Direction:
         self.is_shut = True
         self.links = ()
         self.gate = None
-        lost = self.held + len(self._assembler.take())
+        lost = self.held + len(self._assembler.take()) + len(self.splitter.release_head()) + self._withheld
         self._queue.clear()
         self.held = 0
         if lost:
@@ -230,7 +233,6 @@ class Direction:
         for piece in self.splitter.split(data):
             self._take(piece, now)
         self._is_busy = False
-        self._check_limit()
 
     def release(self, now: int) -> None:
         """Let go of what is due."""
@@ -239,9 +241,14 @@ class Direction:
                 self._send(self._pop())
             if not self._queue:
                 self._change_lane(now)
+        self._check_limit()
 
     def finish(self, now: int) -> None:
         """The side has ended: what is incomplete goes on as it is, behind what is held."""
+        if self._drops_rest or self._is_plain or self.gate is Heal.DISCARD:
+            self._drops_rest = False
+            if lost := len(self._assembler.take()) + len(self.splitter.release_head()):
+                self._events.append(Discarded(self.side, lost))
         self._let_go(now, ends=not self.splitter.need)
         if withheld := self.splitter.release_head():
             self._hold(_Held(now, withheld, ends=False))
@@ -260,6 +267,8 @@ class Direction:
             self._ordinal = self.splitter.frames[1] + self.splitter.frames[2]
             if self._message_tail and wanted is Lane.JUDGED:
                 self._events.append(Unjudged(self.side, 1))
+        elif self.lane is Lane.FLOW and wanted is Lane.JUDGED:
+            self._follow_begun()
         elif self.lane is Lane.JUDGED and self._assembler.size:
             self._message_tail = self._message_tail or self.splitter.inside_message
             self._control_tail = self._control_tail or (self.splitter.inside_control and self.splitter.need > 0)
@@ -285,6 +294,15 @@ class Direction:
         self._message_tail = self.splitter.inside_message
         self._control_tail = self.splitter.inside_control
 
+    def _follow_begun(self) -> None:
+        """From holding pieces to judging messages: one whose first pieces are held already is not judged."""
+        is_control = self.splitter.inside_control
+        is_begun = self.splitter.need > 0
+        self._control_tail = self._control_tail or (is_begun and is_control)
+        if not self._message_tail and (self.splitter.open or (is_begun and not is_control)):
+            self._message_tail = True
+            self._events.append(Unjudged(self.side, 1))
+
     def _let_go(self, now: int, *, ends: bool) -> None:
         """Let what has been collected leave unjudged. What follows of it is read on, where this direction is read."""
         collected = self._assembler.peek()
@@ -306,30 +324,61 @@ class Direction:
                 self._pass_on(piece, now)
                 return
         else:
+            if piece.starts and piece.first & 0x0F:
+                self._ordinal += 1
             self._message_tail = self._message_tail or piece.gone > 0
             if self._message_tail:
                 self._message_tail = not _completes(piece)
                 self._pass_on(piece, now)
                 return
-            if piece.starts and piece.first & 0x0F:
-                self._ordinal += 1
         if self.lane is not Lane.JUDGED:
-            if piece.starts and piece.first & 0x0F:
+            if piece.starts and piece.is_control:
+                self._control_delay = self._flow_delay(piece, now)
+            elif piece.starts and piece.first & 0x0F:
                 self._delay = self._flow_delay(piece, now)
-            self._hold(_Held(now + self._delay, piece.data, piece.ends))
+            delay = self._control_delay if piece.is_control else self._delay
+            self._hold(_Held(now + delay, piece.data, piece.ends))
             return
         message = self._assembler.feed(piece)
+        size_max = self._limits.judged_bytes_max
         if message:
+            if message.is_over(size_max):
+                self._pass_large(message.raw, message.is_control, message.is_compressed, piece, now)
+                return
             if self._drops_rest and not message.is_control:
                 self._drops_rest = False
-                self._content(message)
-                self._lose(message)
+                content = self._content(message)
+                if self._can_lose(message):
+                    self._lose(message)
+                else:
+                    self._deliver(message, content, (Delivery(now, message),), NOTHING)
                 return
             self._judge(message, now)
-        elif self._assembler.size > self._limits.judged_bytes_max:
-            self._message_tail = self._message_tail or not piece.is_control
-            self._control_tail = piece.is_control
-            self._let_go(now, ends=piece.ends)
+        elif piece.is_control and self._assembler.control_size > size_max:
+            self._control_tail = True
+            self._pass_large(self._assembler.take_control(), True, False, piece, now)
+        elif self._assembler.is_message_over(size_max):
+            self._message_tail = True
+            self._is_readable = False
+            is_compressed = self._assembler.first & RSV1 != 0
+            self._pass_large(self._assembler.take(), False, is_compressed, piece, now)
+
+    def _pass_large(self, data: bytes, is_control: bool, is_compressed: bool, piece: Piece, now: int) -> None:
+        """Let what is too large to be judged leave as it is; however it was chopped, nothing is done to it."""
+        self._events.append(Unjudged(self.side, 1))
+        if not is_control:
+            self._drops_rest = False
+            if is_compressed and self._inflater:
+                self._inflater.lose()
+                if self._is_plain and self._inflater.is_lost:
+                    self._give_up()
+                    return
+        self._hold(_Held(now, data, piece.ends))
+
+    def _give_up(self) -> None:
+        """A compressed direction was made plain and can't be read any more: nothing right can be sent."""
+        self._events.append(Suppressed("", "", "a compressed stream that was changed can't be read any more"))
+        self._on_effect(None, Break(Leg.BOTH, Other.RESET), self.side, self._ordinal)
 
     def _pass_on(self, piece: Piece, now: int) -> None:
         """A piece of a message that is not judged. It is still read where its beginning has been."""
@@ -343,13 +392,14 @@ class Direction:
             self._is_readable = _completes(piece)
             return
         message = self._reader.feed(piece)
-        if message:
+        size_max = self._limits.judged_bytes_max
+        if message and not message.is_over(size_max):
             meaning = self._observe(message, self._content(message))
             if meaning.observed:
                 self._events.append(meaning.observed)
-        elif self._reader.size > self._limits.judged_bytes_max:
+        elif message or self._reader.control_size > size_max or self._reader.is_message_over(size_max):
             self._reader.take()
-            self._is_readable = False
+            self._is_readable = message is not None
             if self._inflater:
                 self._inflater.lose()
 
@@ -362,7 +412,7 @@ class Direction:
             if piece.is_control:
                 if not link.is_steady:
                     continue
-            elif link.takes_turn(self.side):
+            elif link.when.takes_opcode(piece.first & 0x0F) and link.takes_turn(self.side):
                 self._strike(link)
             else:
                 continue
@@ -380,9 +430,9 @@ class Direction:
             if not deliveries or self.is_shut:
                 break
             if self._takes(link, message, content, meaning, now):
-                if effect := link.fault.effect():
-                    self._strike(link)
-                    self._on_effect(link, effect)
+                effect = link.fault.effect()
+                if effect is not None:
+                    self._on_effect(link, effect, self.side, self._ordinal)
                 elif self._can_act(link, message):
                     if not (message.is_control and link.is_steady):
                         self._strike(link)
@@ -468,14 +518,13 @@ class Direction:
                 data = message.raw
             else:
                 payload = content if delivery.payload is None else delivery.payload
-                if payload is None:
-                    # This direction was made plain and can't be read any more: nothing right can be sent.
-                    self._events.append(
-                        Suppressed("", "", "a compressed stream that was changed can't be read any more")
-                    )
-                    self._on_effect(None, Break(Leg.BOTH, Other.RESET))
+                if payload is not None:
+                    data = build_frame(message.opcode, payload, message.mask)
+                elif self._inflater and not self._inflater.takeover:
+                    data = message.raw  # every message stands for itself
+                else:
+                    self._give_up()
                     return
-                data = build_frame(message.opcode, payload, message.mask)
             self._hold(_Held(delivery.due, data, ends=True, observed=meaning.observed))
 
     def _can_lose(self, message: Message) -> bool:
@@ -498,6 +547,7 @@ class Direction:
                 self._send(held)
             return
         if self.gate is Heal.RESET:
+            self._withheld += len(held.data)  # the heal will lose it
             return
         self.last_due = max(held.due, self.last_due)
         self._queue.append(held._replace(due=self.last_due))

@@ -63,6 +63,7 @@ EARLY_BYTES_MAX = 1024 * 1024  # sent by the client behind its request, before t
 
 _GOING_AWAY = 1001
 _TLS_HELLO = 0x16
+_HALF_OPEN = "the connection is half-open: nothing leaves"
 
 
 class State(Enum):
@@ -107,7 +108,6 @@ class LegState:
         self.pauses: set[str] = set()  # why it is not being read
         self.farewell = b""  # the close frame to be sent
         self.awaits_reply = False  # the peer shall answer the close frame
-        self.is_kept = False  # left alone after the other leg was ended: silent until its peer ends it
 
 
 class _Silent(NamedTuple):
@@ -139,13 +139,14 @@ class Session:
         self._how = ""
         self._code: int | None = None
         self._mask = b""  # for frames of our own toward the server
-        self._pending: tuple[Close, str] | None = None  # a close that waits until held messages have left
+        self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
         self._silences: dict[str, _Silent] = {}
         self._timers: dict[tuple[Timer, Side], int] = {(Timer.HEAD, Side.CLIENT): now + HEAD_TIME}
         self._reader = HeadReader(from_client=True)
         self._body: BodyEnd | None = None
         self._early: list[bytes] = []  # what the client sent behind its request
         self._late: list[bytes] = []  # what the upstream sent while a half-open kept its answer back
+        self._has_asked = False  # the request has been sent to the upstream
         self._actions: list[Action] = []
         self._now = now
 
@@ -191,11 +192,12 @@ class Session:
             case State.ANSWER:
                 self._read_answer(data)
             case State.REFUSED if side is Side.SERVER:
-                self._pass_body(data)
+                self._read_refusal(data)
             case State.ENDING:
                 self._await_reply(side, data)
             case _:
                 pass  # a hung, refused or ending connection reads and discards
+        self._maybe_release()
         return self._take_actions()
 
     def ended(self, side: Side, now: int) -> list[Action]:
@@ -212,6 +214,8 @@ class Session:
             case State.HEAD:
                 self._start_ending("client", "fin")
                 self._finish_leg(Side.CLIENT)
+            case _ if self._silences:
+                pass  # remembered; performed at heal
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
@@ -233,16 +237,17 @@ class Session:
         self._tell_end(side, error)
         leg.read_ended = leg.write_ended = leg.is_lost = True
         self._set_gone(side)
-        if self._silences and self.state in (State.TUNNEL, State.DIALLING, State.ANSWER, State.ASKED):
+        if self._silences and self.state is not State.HUNG:
             self.directions[side].finish(now)
+            if self._is_deserted:
+                self._note_end(side.label, error)
             self._maybe_release()
             return self._take_actions()  # remembered; performed at heal, after the held bytes
         if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
-        else:
+        elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
-            if not self.legs[side.other].is_kept:
-                self._reset_leg(side.other)
+            self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
 
@@ -254,17 +259,18 @@ class Session:
         """The upstream accepted our dial."""
         self._now = now
         self.events.append(Dialled(""))
-        self.legs[Side.SERVER].is_connected = True
+        leg = self.legs[Side.SERVER]
+        leg.is_connected = True
         if self.state is not State.DIALLING:
-            self._reset_leg(Side.SERVER)
-            self._maybe_release()
+            self._actions.append(Reset(Side.SERVER))  # nobody waits for it any more
+            self._set_gone(Side.SERVER)
             return self._take_actions()
-        assert self.request is not None
         self.state = State.ANSWER
-        self._timers[Timer.ANSWER, Side.SERVER] = now + ANSWER_TIME
         self._reader = HeadReader(from_client=False)
+        if leg.pauses:
+            self._actions.append(Pause(Side.SERVER))
         if not self._silences:
-            self._actions.append(Send(Side.SERVER, self.request.raw))
+            self._ask()
         return self._take_actions()
 
     def dial_failed(self, error: str, now: int) -> list[Action]:
@@ -326,7 +332,8 @@ class Session:
     def strike(self, link: Link, now: int) -> list[Action]:
         """A rule acts on the whole connection: as its phase begins, or as the connection comes."""
         self._now = now
-        if effect := link.fault.effect():
+        effect = link.fault.effect()
+        if effect is not None:
             self._do(link, effect)
         self._maybe_release()
         return self._take_actions()
@@ -338,6 +345,7 @@ class Session:
         for direction in self.directions:
             self._arm(direction)
             self._let_go(direction)
+        self._maybe_release()
         return self._take_actions()
 
     def heal(self, link: Link, now: int) -> list[Action]:
@@ -356,18 +364,18 @@ class Session:
         if self.state is State.OVER:
             return []
         if self._silences or self.state is State.ENDING:
-            # A silent leg sends nothing but the RST that ends it; one that is ending has had its time.
+            # A silent or kept leg sends nothing but the RST that ends it; one that is ending does so in seconds.
             self._start_ending(by, "reset")
             self._silences.clear()
             for side in SIDES:
-                if self.legs[side].fate is not Fate.LINGERING:
+                if self.legs[side].fate is Fate.OPEN:
                     self._reset_leg(side)
         elif self.state is not State.TUNNEL:
             self._start_ending(by, "fin")
             for side in SIDES:
                 self._finish_leg(side)
         else:
-            self._inject_close(Close(leg, code, reason.encode(), after_held=False), by)
+            self._inject_close(Close(leg, code, reason.encode(), after_held=False), None, by)
         self._maybe_release()
         return self._take_actions()
 
@@ -417,10 +425,21 @@ class Session:
         if sum(map(len, self._early)) >= EARLY_BYTES_MAX:
             self._set_pause(Side.CLIENT, "early", True)
 
+    def _keep_late(self, data: bytes) -> None:
+        self._late.append(data)
+        self._set_pause(Side.SERVER, "late", sum(map(len, self._late)) >= EARLY_BYTES_MAX)
+
+    def _ask(self) -> None:
+        """Send the request to the upstream, if it is not there yet, and wait for the answer."""
+        assert self.request is not None
+        self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
+        if not self._has_asked:
+            self._has_asked = True
+            self._actions.append(Send(Side.SERVER, self.request.raw))
+
     def _read_answer(self, data: bytes) -> None:
         if self._silences:
-            self._late.append(data)
-            self._set_pause(Side.SERVER, "held", sum(map(len, self._late)) >= EARLY_BYTES_MAX)
+            self._keep_late(data)
             return
         assert self.request is not None
         try:
@@ -439,7 +458,7 @@ class Session:
         except BadHead as bad:
             self._upstream_failed(bad.reason)
             return
-        self._timers.pop((Timer.ANSWER, Side.SERVER))
+        self._timers.pop((Timer.ANSWER, Side.SERVER), None)
         self.events.append(Answered(response.status, "server", ""))
         self._actions.append(Send(Side.CLIENT, raw))
         if response.status == 101:
@@ -448,6 +467,12 @@ class Session:
             self.state = State.REFUSED
             self._early.clear()
             self._pass_body(self._reader.rest)
+
+    def _read_refusal(self, data: bytes) -> None:
+        if self._silences:
+            self._keep_late(data)
+        else:
+            self._pass_body(data)
 
     def _pass_body(self, data: bytes) -> None:
         assert self._body is not None
@@ -488,7 +513,7 @@ class Session:
         self._set_pause(Side.CLIENT, "early", False)
         if late:
             self._carry(Side.SERVER, late)
-        if early:
+        if early and self.state is State.TUNNEL:
             self._carry(Side.CLIENT, early)
         if self.legs[Side.CLIENT].read_ended and self.state is State.TUNNEL:
             self._pass_end(Side.CLIENT)
@@ -545,42 +570,37 @@ class Session:
 
     # -- effects ----------------------------------------------------------------------------------------------------
 
-    def _do(self, link: Link | None, effect: Effect) -> None:
-        if link and self._silences and not isinstance(effect, Silence):
-            self.events.append(Suppressed(link.rule.id, link.fault.name, "the connection is half-open: nothing leaves"))
+    def _do(self, link: Link | None, effect: Effect, side: Side | None = None, message: int | None = None) -> None:
+        if link and self._silences and not isinstance(effect, Silence | Hold):
+            self._suppress(link, _HALF_OPEN)
             return
         if self.state in (State.ENDING, State.OVER):
             return
+        if isinstance(effect, Close) and self.state is not State.TUNNEL:
+            self._suppress(link, "the connection is not open yet")
+            return
+        self._struck(link, side, message)
         match effect:
             case Reply(data):
-                self._struck(link)
                 self.wants_dial = False
                 self._answer(int(data[9:12]), "rule", "", data)
             case Hold():
-                self._struck(link)
                 self.wants_dial = False
                 self.state = State.HUNG
             case Close():
-                if self.state is not State.TUNNEL:
-                    self._suppress(link, "the connection is not open yet")
-                    return
-                self._struck(link)
-                self._inject_close(effect, "rule")
+                self._inject_close(effect, link, "rule")
             case Finish(leg, other):
-                self._struck(link)
                 self._finish(leg, other)
             case Break():
-                self._struck(link)
                 self._break(effect, "rule" if link else "proxy")
             case Silence():
-                self._struck(link)
                 self._fall_silent(link, effect)
 
-    def _struck(self, link: Link | None) -> None:
-        if link and not link.strikes:
+    def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
+        if link and (message is not None or not link.strikes):
             link.has_acted = True
-            link.strikes = 1
-            self.events.append(Struck(link.rule.id, link.fault.name, None, None, ""))
+            link.strikes += 1
+            self.events.append(Struck(link.rule.id, link.fault.name, side, message, ""))
 
     def _suppress(self, link: Link | None, reason: str) -> None:
         if link:
@@ -607,19 +627,23 @@ class Session:
             case Other.RESET:
                 self._reset_leg(side)
             case Other.KEEP:
-                self.legs[side].is_kept = True
+                self._resume(side)  # read and discarded, so that its peer's end is seen
 
-    def _inject_close(self, close: Close, by: str) -> None:
-        if close.after_held and not self._pending:
+    def _inject_close(self, close: Close, link: Link | None, by: str) -> None:
+        if close.after_held:
             due = max((self.directions[side.other].last_due for side in close.leg.sides), default=0)
-            if due > self._now:
-                self._pending = (close, by)
-                self._timers[Timer.AFTER_HELD, Side.CLIENT] = due
+            if self._pending or due > self._now:
+                if not self._pending:
+                    self._pending = (close._replace(after_held=False), link, by)
+                    self._timers[Timer.AFTER_HELD, Side.CLIENT] = due
                 return
         self._start_ending(by, "close", close.code)
         for side in SIDES:
             leg = self.legs[side]
-            if leg.fate is not Fate.OPEN or leg.write_ended:
+            if leg.fate is not Fate.OPEN:
+                continue
+            if leg.write_ended:
+                self._finish_leg(side)
                 continue
             leg.awaits_reply = side in close.leg.sides
             code, reason = (close.code, close.reason) if leg.awaits_reply else (_GOING_AWAY, b"")
@@ -647,7 +671,7 @@ class Session:
         """A leg is being ended: what still comes is discarded, but for the rest of a frame that has begun to leave."""
         direction = self.directions[side]
         leg = self.legs[side]
-        if leg.fate is Fate.CLOSING or self.legs[side.other].fate is Fate.CUTTING:
+        if leg.fate in (Fate.CUTTING, Fate.CLOSING) or self.legs[side.other].fate is Fate.CUTTING:
             direction.receive(data, self._now)
             self._let_go(direction)
             if leg.fate is Fate.CLOSING and direction.splitter.has_closed:
@@ -689,28 +713,37 @@ class Session:
                 self._start_ending("client", "reset")
             case State.DIALLING if self.legs[Side.SERVER].is_lost:
                 self._upstream_failed("the upstream can't be reached")
-            case State.ANSWER:
+            case State.ANSWER | State.REFUSED:
                 self._proceed()
+            case State.HUNG if self.legs[Side.CLIENT].read_ended:
+                self._start_ending("client", "fin")
+                self._finish_leg(Side.CLIENT)
             case _:
                 pass
         for side in SIDES:
             self._set_pause(side, f"frozen {key}", False)
 
     def _proceed(self) -> None:
-        """Go on with a handshake that a half-open kept back."""
-        assert self.request is not None
-        if self.legs[Side.CLIENT].is_lost or self.legs[Side.SERVER].is_lost:
-            gone = next(side for side in SIDES if self.legs[side].is_lost)
-            self._start_ending(gone.label, "reset")
-            self._reset_leg(gone.other)
+        """Go on with a handshake that a half-open kept back; what ended meanwhile ends behind what came before."""
+        client, server = self.legs
+        if client.is_lost:
+            self._start_ending("client", "reset")
+            self._reset_leg(Side.SERVER)
             return
-        self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
-        if not self._late and not self._reader.begun:
-            self._actions.append(Send(Side.SERVER, self.request.raw))
+        if not server.is_lost and self.state is State.ANSWER:
+            self._ask()
         late, self._late = b"".join(self._late), []
-        self._set_pause(Side.SERVER, "held", False)
-        if late:
+        self._set_pause(Side.SERVER, "late", False)
+        if late and self.state is State.ANSWER:
             self._read_answer(late)
+        elif late:
+            self._pass_body(late)
+        if not server.read_ended:
+            return
+        if self.state is State.TUNNEL:
+            self._pass_end(Side.SERVER)
+        elif self.state in (State.ANSWER, State.REFUSED):
+            self._upstream_failed("the upstream ended the connection before its answer was complete")
 
     # -- ends -------------------------------------------------------------------------------------------------------
 
@@ -745,7 +778,11 @@ class Session:
                 self._answer(504, "proxy", reason, build_answer(504, body=f"chaosproxy: {reason}\n"))
             case Timer.AFTER_HELD:
                 assert self._pending
-                self._inject_close(*self._pending)
+                pending, self._pending = self._pending, None
+                if self._silences:
+                    self._suppress(pending[1], _HALF_OPEN)
+                else:
+                    self._inject_close(*pending)
             case Timer.CUT:
                 self.events.append(Cut(side))
                 self._reset_leg(side)
@@ -800,10 +837,7 @@ class Session:
             leg = self.legs[side]
             if leg.fate is not Fate.GONE and leg.is_connected and leg.read_ended and leg.write_ended:
                 self._release(side)
-        client, server = self.legs
-        if self.state is State.OVER or client.fate is not Fate.GONE:
-            return
-        if server.fate is Fate.GONE or (not server.is_connected and self.state is not State.DIALLING):
+        if self.state is not State.OVER and self._is_deserted:
             if not self.ended_by:
                 self._note_end("client", "fin")
             self.state = State.OVER
@@ -812,6 +846,14 @@ class Session:
                 by = Side.CLIENT if self.ended_by == "client" else Side.SERVER
                 self._code = self.directions[by].splitter.close_status[0]
             self.events.append(Closed(self.ended_by, self._how, self._code))
+
+    @property
+    def _is_deserted(self) -> bool:
+        """Whether both legs are gone, or the server's never came."""
+        client, server = self.legs
+        if client.fate is not Fate.GONE:
+            return False
+        return server.fate is Fate.GONE or (not server.is_connected and self.state is not State.DIALLING)
 
     def _tell_end(self, side: Side, how: str) -> None:
         code, reason = self.directions[side].splitter.close_status

@@ -27,6 +27,7 @@ class Timeline:
         self.is_over = False
         self.entered_at = 0
         self.visit = 0  # how many phases have been entered so far
+        self._visits = [0] * len(profile.phases)
         self.is_paused = False
         self.failures: list[str] = []  # phases that did not end as they should
 
@@ -34,6 +35,11 @@ class Timeline:
     def phase(self) -> Phase | None:
         """The current phase; None before the start, after the end, and in a profile without phases."""
         return self._profile.phases[self._index] if 0 <= self._index < len(self._profile.phases) else None
+
+    @property
+    def visit_of_phase(self) -> int:
+        """The how-manieth visit of the current phase this is, from 1; 0 outside of all."""
+        return self._visits[self._index] if self.phase else 0
 
     @property
     def deadline(self) -> int | None:
@@ -101,6 +107,7 @@ class Timeline:
         self._index = index
         self.entered_at = now
         self.visit += 1
+        self._visits[index] += 1
 
     def _met(self, standing: Standing) -> str | None:
         assert self.phase and self.phase.until

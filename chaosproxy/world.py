@@ -32,7 +32,7 @@ from .events import (
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
-from .profile import BoundRule, Profile
+from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
 from .session import Session, State
 from .timeline import Standing, Timeline
@@ -69,7 +69,8 @@ class _Active(NamedTuple):
     """A rule in force, and since which visit of a phase: its links are per connection."""
 
     rule: BoundRule
-    visit: int
+    visit: int  # of any phase
+    visit_of_phase: int  # the dice's: phases put before move no strike
 
 
 @dataclass
@@ -101,13 +102,11 @@ class World:
         self.totals = Totals()
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        rules = profile.every_rule()
-        reads = profile.protocol is not None or any(
-            rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments) for rule in rules
-        )
+        reads = profile.protocol is not None or any(_reads(rule) for rule in profile.every_rule())
         protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
         self._reading = Reading(protocol, reads, options.frames_journalled)
         self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
+        self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, _Active] = {}
         self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
         self._attempts = 0
@@ -162,6 +161,8 @@ class World:
                 link = self._link(active, session)
                 if self._throws(link):
                     self.steps.append((session, session.strike(link, now)))
+        if self.is_draining:
+            self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
         return session
 
     def settle(self, session: Session, now: int) -> list[Step]:
@@ -170,7 +171,7 @@ class World:
         if session.state is State.ASKED and not session.connection:
             self._admit(session, now)
         self._advance(now)
-        if session.is_over:
+        if session.is_over and not session.events:
             self._forget(session)
         return self._take_steps()
 
@@ -199,6 +200,9 @@ class World:
         if rule.id in self._live:
             self._drop_live(rule.id, self._live[rule.id][0], "healed", now)
         self._live[rule.id] = (rule, None if lasts is None else now + lasts)
+        if _reads(rule):
+            # Compressed streams can only be read from their first byte: those of new connections will be.
+            self._reading = self._reading._replace(is_needed=True)
         self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
         self._change_rules("rule added", now)
         return self._take_steps()
@@ -230,9 +234,15 @@ class World:
     @property
     def standing(self) -> Standing:
         """What the conditions of `until` see now."""
-        channels = frozenset(channel for channels in self._subscribed.values() for channel in channels)
-        subscribed = sum(1 for channels in self._subscribed.values() if channels)
-        return Standing(self._opened, self._closed, len(self._established), subscribed, channels)
+        subscriptions = [channels for number, channels in self._subscribed.items() if self._holds(number)]
+        established = sum(1 for number in self._established if self._holds(number))
+        channels = frozenset(channel for channels in subscriptions for channel in channels)
+        return Standing(self._opened, self._closed, established, len(subscriptions), channels)
+
+    def _holds(self, number: int) -> bool:
+        """Whether a connection still carries anything; one that is being ended does not."""
+        session = self.sessions.get(number)
+        return session is not None and session.state is State.TUNNEL
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -245,6 +255,7 @@ class World:
                     self._opened += 1
                     self.totals.opened += 1
                     self._count_outcome("opened")
+                    self._strike_opened(session, now)
                 case Established(socket_id):
                     self._established[session.number] = socket_id
                 case Subscribed(channel):
@@ -317,7 +328,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial:
+            if session.state is State.ASKED and session.wants_dial and not session.is_silent:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -334,7 +345,11 @@ class World:
             self._entered("start", now)
 
     def _advance(self, now: int) -> None:
-        while self.timeline.is_running and (reason := self.timeline.reason_to_move(now, self.standing)):
+        # At most one round in one instant: conditions that all hold at once would go round for ever.
+        for _ in self.profile.phases:
+            reason = self.timeline.reason_to_move(now, self.standing)
+            if reason is None:
+                return
             self.timeline.move(now)
             self._entered(reason, now)
 
@@ -353,13 +368,10 @@ class World:
         """One instant: the listener, then rules that ended heal, then new ones act on live connections."""
         before, self._active = self._active, {}
         started: list[_Active] = []
-        for rule in self._wanted_rules():
-            old = before.get(rule.id)
-            goes_on = old is not None and (rule.is_named or rule.id in self._live or not self.profile.phases)
-            goes_on = goes_on or (old is not None and old.visit == self.timeline.visit)
-            active = old if goes_on and old is not None and old.rule.fault == rule.fault else None
-            if active is None:
-                active = _Active(rule, self.timeline.visit)
+        for rule in {rule.id: rule for rule in self._wanted_rules()}.values():  # a live rule replaces its namesake
+            active = before.get(rule.id)
+            if active is None or not self._goes_on(active, rule):
+                active = _Active(rule, self.timeline.visit, self.timeline.visit_of_phase)
                 started.append(active)
             self._active[rule.id] = active
         refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
@@ -370,6 +382,15 @@ class World:
         self._relink(now)
         for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
             self._strike_live(active, now)
+        self._dial_healed(now)
+
+    def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
+        """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
+        if active.rule is rule:
+            return True
+        if (active.rule.fault, active.rule.when) != (rule.fault, rule.when) or rule.id in self._live:
+            return False
+        return rule.is_named or rule.id in self._standing_ids or active.visit == self.timeline.visit
 
     def _set_listener(self, is_open: bool, reason: str, now: int) -> None:
         if is_open != self.is_listening:
@@ -380,18 +401,21 @@ class World:
 
     def _heal_ended(self, ended: Iterable[_Active], now: int) -> None:
         for active in ended:
-            for session in list(self.sessions.values()):
+            for session in self._in_order():
                 link = session.links.get(active.rule.id)
                 if link is not None:
                     self.steps.append((session, session.heal(link, now)))
-        for session in list(self.sessions.values()):
+
+    def _dial_healed(self, now: int) -> None:
+        """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
+        for session in self._in_order():
             if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
                 if session not in self._waiting:
                     self._waiting.append(session)
         self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:
-        for session in self.sessions.values():
+        for session in self._in_order():
             if session.request is None or not session.connection:
                 continue
             links: list[Link] = []
@@ -405,10 +429,20 @@ class World:
             self.steps.append((session, session.set_links(links, now)))
 
     def _strike_live(self, active: _Active, now: int) -> None:
-        for session in list(self.sessions.values()):
+        for session in self._in_order():
             link = session.links.get(active.rule.id)
             if link and _acts_on_live(link) and not session.is_over and self._throws(link):
                 self.steps.append((session, session.strike(link, now)))
+
+    def _strike_opened(self, session: Session, now: int) -> None:
+        """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
+        for link in sorted(session.links.values(), key=_strength):
+            if _acts_on_opening(link) and not link.has_acted and self._throws(link):
+                self.steps.append((session, session.strike(link, now)))
+
+    def _in_order(self) -> list[Session]:
+        """By connection number."""
+        return sorted(self.sessions.values(), key=lambda session: (session.connection, session.number))
 
     def _drop_live(self, rule_id: str, rule: BoundRule, change: str, now: int) -> None:
         del self._live[rule_id]
@@ -416,12 +450,15 @@ class World:
         self._change_rules(f"rule {change}", now)
 
     def _link(self, active: _Active, session: Session) -> Link:
-        place = (active.visit, session.client, session.connection or f"attempt {session.number}")
+        place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
         return Link(active.rule, self.seed, place)
 
     @staticmethod
     def _throws(link: Link) -> bool:
-        return link.when.chance is None or link.takes_turn(Side.CLIENT)
+        """Whether a rule hits a connection as a whole; one throw holds for as long as the rule does."""
+        if link.is_chosen is None:
+            link.is_chosen = link.when.chance is None or link.takes_turn(Side.CLIENT)
+        return link.is_chosen
 
     def _take_steps(self) -> list[Step]:
         steps, self.steps = self.steps, []
@@ -446,6 +483,17 @@ def _acts_on_live(link: Link) -> bool:
     if Moment.PHASE not in link.fault.moments or not link.acts_on_connections:
         return False
     return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
+
+
+def _acts_on_opening(link: Link) -> bool:
+    if Moment.OPEN not in link.fault.moments or not link.acts_on_connections:
+        return False
+    return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.NEW, Hits.ALL)
+
+
+def _reads(rule: Rule | BoundRule) -> bool:
+    """Whether a rule has to read messages, or changes them."""
+    return rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments)
 
 
 def code_label(code: int | None) -> str:

@@ -16,7 +16,6 @@ class HalfOpen(Fault):
     family: ClassVar = "half-open"
     moments: ClassVar = frozenset({Moment.PHASE, Moment.ASK, Moment.MESSAGE})
     heals: ClassVar = "as `heal` says, on the same sockets; a FIN or RST that came meanwhile follows the held bytes"
-    is_loss: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -36,6 +35,10 @@ phases:
     the connection by RST."""
     hits: Hits = Hits.ALL
     """live connections, new ones (read but not dialled until it heals), or all."""
+
+    @property
+    def is_loss(self) -> bool:  # type: ignore[override]
+        return self.heal is Heal.DISCARD
 
     def effect(self) -> Effect:
         return Silence(self.leg, self.mode, self.heal)

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from .frames import FIN, RSV1, Opcode, Piece, parse_frame, parse_mask
 
-FRAGMENT_COST = 64  # what a fragment takes in memory besides its bytes
+FRAGMENTS_MAX = 16 * 1024  # of one message that is put together; each takes memory beside its bytes
 OPCODE_NAMES = {opcode.value: opcode.name.lower() for opcode in Opcode}
 
 
@@ -18,6 +18,10 @@ class Message:
     def raw(self) -> bytes:
         """The very bytes that came."""
         return self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+
+    def is_over(self, size_max: int) -> bool:
+        """Whether it is too large, or in too many fragments, to be judged: the same whether it came at once or not."""
+        return len(self.raw) > size_max or len(self.frames) > FRAGMENTS_MAX
 
     @property
     def opcode(self) -> int:
@@ -57,9 +61,28 @@ class Assembler:
         self._control = bytearray()  # of a control frame in progress
 
     @property
+    def message_size(self) -> int:
+        """Of the message in progress."""
+        return self._fragments_size + len(self._part)
+
+    @property
+    def control_size(self) -> int:
+        """Of the control frame in progress."""
+        return len(self._control)
+
+    @property
     def size(self) -> int:
-        """The bytes of what is incomplete. Each fragment counts for more, so that many tiny ones reach a limit too."""
+        """Of all that is incomplete."""
         return self._fragments_size + len(self._part) + len(self._control)
+
+    def is_message_over(self, size_max: int) -> bool:
+        """Whether the message in progress is too large, or in too many fragments, to be put together."""
+        return self.message_size > size_max or len(self._fragments) > FRAGMENTS_MAX
+
+    @property
+    def first(self) -> int:
+        """The first byte of the message in progress."""
+        return (self._fragments[0] if self._fragments else self._part)[0]
 
     def feed(self, piece: Piece) -> Message | None:
         """Take a piece; return the message it completes."""
@@ -75,7 +98,7 @@ class Assembler:
             return Message([frame])
         if piece.first < FIN:
             self._fragments.append(frame)
-            self._fragments_size += len(frame) + FRAGMENT_COST
+            self._fragments_size += len(frame)
             return None
         frames = [*self._fragments, frame]
         self._fragments.clear()
@@ -84,7 +107,7 @@ class Assembler:
 
     def peek(self) -> bytes:
         """What is incomplete, in an order that keeps the stream well-formed."""
-        return b"".join((*self._fragments, self._part, self._control))
+        return b"".join([*self._fragments, self._part, self._control])
 
     def take(self) -> bytes:
         """Give up what is incomplete."""
@@ -92,5 +115,11 @@ class Assembler:
         self._fragments.clear()
         self._fragments_size = 0
         self._part.clear()
+        self._control.clear()
+        return data
+
+    def take_control(self) -> bytes:
+        """Give up the control frame in progress."""
+        data = bytes(self._control)
         self._control.clear()
         return data

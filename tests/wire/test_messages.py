@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosproxy.wire.frames import Splitter, build_frame
-from chaosproxy.wire.messages import FRAGMENT_COST, OPCODE_NAMES, Assembler, Message
+from chaosproxy.wire.messages import FRAGMENTS_MAX, OPCODE_NAMES, Assembler, Message
 
 from .streams import chop, cuts, encode, masks, streams
 
@@ -71,9 +71,14 @@ class TestAssembling:
 
 
 class TestLimits:
-    def test_tiny_fragments_count_for_what_they_take(self) -> None:
-        _, assembler, _ = assembled([b"\x01\x00" + b"\x00\x00" * 999])
-        assert assembler.size == 1000 * (2 + FRAGMENT_COST)
+    def test_too_many_fragments_are_over_the_limit_however_small(self) -> None:
+        fragments = b"\x01\x00" + b"\x00\x00" * (FRAGMENTS_MAX - 1)
+        _, assembler, _ = assembled([fragments])
+        assert not assembler.is_message_over(10**9)
+        messages, _, _ = assembled([fragments + b"\x80\x00"])
+        assert messages[0].is_over(10**9)
+        _, assembler, _ = assembled([fragments + b"\x00\x00"])
+        assert assembler.is_message_over(10**9)
 
     def test_the_memory_of_an_unfinished_message_is_no_more_than_its_size(self) -> None:
         splitter, assembler = Splitter(), Assembler()
@@ -84,7 +89,7 @@ class TestLimits:
                 assembler.feed(piece)
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        assert held < assembler.size * 1.1
+        assert held < assembler.size + 100 * len(fragments)
 
     def test_the_memory_of_a_dripping_frame_is_no_more_than_its_size(self) -> None:
         splitter, assembler = Splitter(), Assembler()

@@ -1,0 +1,223 @@
+"""Connections, phases, live rules, heals, closes and ends from all sides, in random order, against the virtual network.
+
+The network asserts what every action must obey; at the end everything ends and nothing is left in the world.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chaosproxy.profile import RULES, BoundRule, Profile, bind
+from chaosproxy.units import SECOND
+from chaosproxy.wire.frames import SIDES
+from chaosproxy.world import Options
+
+from .virtual import CLIENT, MS, SERVER, Connection, Network, close_frame, frame, profile, request, switching
+
+LEGS = st.sampled_from(["client", "server", "both"])
+MATCHES = st.sampled_from(
+    [
+        {},
+        {"from": "client", "nth": 2},
+        {"from": "server", "every": 2},
+        {"opcode": "ping"},
+        {"chance": "50%"},
+        {"first": 1},
+        {"size": "> 3B"},
+    ]
+)
+HITS = st.sampled_from(["live", "new", "all"])
+OTHERS = st.sampled_from(["fin", "reset", "keep"])
+FAULTS = st.one_of(
+    st.builds(lambda jitter: {"latency": {"delay": "300ms", "jitter": jitter}}, st.sampled_from(["0s", "100ms"])),
+    st.just({"drop": {}}),
+    st.builds(
+        lambda leg, mode, heal, hits: {"half_open": {"leg": leg, "mode": mode, "heal": heal, "hits": hits}},
+        LEGS,
+        st.sampled_from(["freeze", "blackhole"]),
+        st.sampled_from(["flush", "discard", "reset"]),
+        HITS,
+    ),
+    st.builds(
+        lambda to, after, hits: {"close": {"code": 3000, "to": to, "after_held": after, "hits": hits}},
+        LEGS,
+        st.booleans(),
+        HITS,
+    ),
+    st.builds(lambda leg, other, hits: {"reset": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
+    st.builds(lambda leg, other, hits: {"fin": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
+)
+OPENING = st.sampled_from([{"hang": {}}, {"reject": {"status": 503}}, {"reset": {"at": "accept"}}, {"refuse": {}}])
+EXTENSIONS = st.sampled_from(["", "permessage-deflate", "x-unknown"])
+
+
+def _matched(fault: dict[str, object], when: dict[str, object]) -> dict[str, object]:
+    name = next(iter(fault))
+    if "from" in when and name not in ("latency", "drop") and len(when) == 1:
+        when = {}
+    return {**fault, "when": when}
+
+
+RULE = st.one_of(st.builds(_matched, FAULTS, MATCHES), OPENING)
+PHASE = st.builds(
+    lambda rules, ends: {**ends, "rules": rules},
+    st.lists(RULE, max_size=3),
+    st.sampled_from([{"lasts": "1s"}, {"until": "step"}, {"until": {"opened": 1, "within": "2s"}}]),
+)
+PAYLOADS = st.binary(max_size=6)
+TRAFFIC = st.lists(
+    st.one_of(
+        st.builds(lambda data, fin: (data, 1, fin), PAYLOADS, st.booleans()),
+        st.builds(lambda data: (data, 9, True), PAYLOADS),
+        st.builds(lambda data: (data, 2, True), st.binary(min_size=200, max_size=300)),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+class Machine(RuleBasedStateMachine):
+    network: Network
+
+    @initialize(
+        phases=st.lists(PHASE, max_size=3),
+        repeat=st.sampled_from([1, "forever"]),
+        protocol=st.sampled_from([None, "pusher"]),
+        cap=st.sampled_from([0, 2]),
+        accepts=st.booleans(),
+    )
+    def start(self, phases: list[dict[str, object]], repeat: object, protocol: object, cap: int, accepts: bool) -> None:
+        for phase in phases:
+            if "opened" in str(phase) and any(name in str(phase) for name in ("refuse", "hang", "reject", "accept")):
+                phase.update(until="step")  # none can open beside them, and the profile says so
+        named = [{"name": f"p{index}", **phase} for index, phase in enumerate(phases)]
+        limits = {"held_bytes_max": "1KiB", "judged_bytes_max": "1KiB"}
+        starts = "launch" if "refuse" in str(phases) else "connection"
+        made: Profile = profile(*named, repeat=repeat, protocol=protocol, starts=starts, **limits)
+        self.network = Network(made, Options(dials_per_second_max=cap), accepts_dials=accepts)
+        self.rests: dict[tuple[int, int], bytes] = {}
+        self.is_fragmented: dict[tuple[int, int], bool] = {}
+        self.has_drained = False
+
+    def pick(self, index: int) -> Connection | None:
+        alive = [c for c in self.network.connections.values() if not c.is_over]
+        return alive[index % len(alive)] if alive else None
+
+    @rule()
+    def connect(self) -> None:
+        if len(self.network.connections) < 6:
+            self.network.connect()
+
+    @rule(index=st.integers(0, 5), cut=st.integers(0, 200))
+    def ask(self, index: int, cut: int) -> None:
+        c = self.pick(index)
+        if c and not c.session.request:
+            head = request()
+            c.send(CLIENT, head[:cut])
+            if not c.session.request:
+                c.send(CLIENT, head[cut:])
+
+    @rule(index=st.integers(0, 5), extension=EXTENSIONS, cut=st.integers(0, 200))
+    def answer(self, index: int, extension: str, cut: int) -> None:
+        c = self.pick(index)
+        if c and c.is_connected and c.server.data != b"" and (c.session.number, 9) not in self.rests:
+            self.rests[c.session.number, 9] = b""
+            head = switching(extension)
+            c.send(SERVER, head[:cut], head[cut:])
+
+    @rule(index=st.integers(0, 5))
+    def refuse(self, index: int) -> None:
+        c = self.pick(index)
+        if c and c.is_connected and c.server.data and (c.session.number, 9) not in self.rests:
+            self.rests[c.session.number, 9] = b""
+            c.send(SERVER, b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nbo")
+
+    @precondition(lambda self: not self.network.accepts_dials)
+    @rule(index=st.integers(0, 5), error=st.sampled_from(["", "", "refused"]))
+    def dial_answered(self, index: int, error: str) -> None:
+        waiting = [c for c in self.network.connections.values() if c.is_dialled and not c.is_connected]
+        waiting = [c for c in waiting if (c.session.number, 8) not in self.rests]
+        if waiting:
+            c = waiting[index % len(waiting)]
+            self.rests[c.session.number, 8] = b""
+            c.dial_answered(error)
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), traffic=TRAFFIC, keep=st.integers(0, 9))
+    def talk(self, index: int, side: int, traffic: list[tuple[bytes, int, bool]], keep: int) -> None:
+        """Frames, of which the last `keep` bytes come later."""
+        c = self.pick(index)
+        if not c or (side is SERVER and (c.session.number, 9) not in self.rests) or not c.session.request:
+            return
+        key = (c.session.number, side)
+        data = self.rests.get(key, b"")
+        for payload, opcode, fin in traffic:
+            if opcode != 9 and self.is_fragmented.get(key):
+                opcode = 0
+            if opcode != 9:
+                self.is_fragmented[key] = not fin
+            data += frame(payload, opcode, mask=b"mask" if side is CLIENT else b"", fin=fin)
+        cut = max(0, len(data) - keep)
+        self.rests[key] = data[cut:]
+        c.send(SIDES[side], data[:cut])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def close(self, index: int, side: int) -> None:
+        c = self.pick(index)
+        if c and c.session.request and not self.rests.get((c.session.number, side)):
+            if side is CLIENT or (c.session.number, 9) in self.rests:
+                c.send(SIDES[side], close_frame(1000, mask=b"mask" if side is CLIENT else b""))
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def fin(self, index: int, side: int) -> None:
+        c = self.pick(index)
+        if c and (side is CLIENT or c.is_connected):
+            c.fin(SIDES[side])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def rst(self, index: int, side: int) -> None:
+        if c := self.pick(index):
+            c.rst(SIDES[side])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), is_blocked=st.booleans())
+    def block(self, index: int, side: int, is_blocked: bool) -> None:
+        if c := self.pick(index):
+            c.blocked(SIDES[side], is_blocked)
+
+    @rule(made=RULE, name=st.sampled_from("ab"), lasts=st.sampled_from([None, SECOND, 0]))
+    def add_rule(self, made: dict[str, object], name: str, lasts: int | None) -> None:
+        fault = next(key for key in made if key in RULES)
+        bound: BoundRule = bind([("", RULES[fault].model_validate({**made, "id": name}))])[0]
+        self.network.add(bound, lasts)
+
+    @rule()
+    def heal(self) -> None:
+        self.network.heal()
+
+    @rule()
+    def step(self) -> None:
+        self.network.step()
+
+    @rule(duration=st.sampled_from([0, 1, 100 * MS, SECOND, 5 * SECOND, 11 * SECOND]))
+    def wait(self, duration: int) -> None:
+        self.network.wait(duration)
+
+    @precondition(lambda self: len(self.network.connections) > 3)
+    @rule()
+    def drain(self) -> None:
+        self.network.drain()
+
+    @invariant()
+    def what_is_over_is_forgotten(self) -> None:
+        over = [c.session.number for c in self.network.connections.values() if c.is_over]
+        assert not set(over) & set(self.network.world.sessions)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "network"):
+            return
+        self.network.accepts_dials = True
+        self.network.run()
+        self.network.end_all()
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(deadline=None, max_examples=100, stateful_step_count=50)
