@@ -41,7 +41,9 @@ def demo(seconds: float) -> None:
     console = Console(highlight=False)
     is_live = console.is_terminal and not console.is_dumb_terminal
     story = asyncio.run(_live(console, seconds) if is_live else _plain(console, seconds))
-    console.print(summary(story))
+    with console.capture() as captured:
+        console.print(summary(story))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 async def _plain(console: Console, seconds: float) -> Story:
