@@ -3,6 +3,8 @@
 The network asserts what every action must obey; at the end everything ends and nothing is left in the world.
 """
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -92,7 +94,7 @@ class Machine(RuleBasedStateMachine):
                 phase.update(until="step")  # none can open beside them, and the profile says so
         named = [{"name": f"p{index}", **phase} for index, phase in enumerate(phases)]
         limits = {"held_bytes_max": "1KiB", "judged_bytes_max": "1KiB"}
-        starts = "launch" if "refuse" in str(phases) else "connection"
+        starts = "launch" if "refuse" in str(phases) or "accept" in str(phases) else "connection"
         made: Profile = profile(*named, repeat=repeat, protocol=protocol, starts=starts, **limits)
         self.network = Network(made, Options(dials_per_second_max=cap), accepts_dials=accepts)
         self.rests: dict[tuple[int, int], bytes] = {}
@@ -107,6 +109,26 @@ class Machine(RuleBasedStateMachine):
     def connect(self) -> None:
         if len(self.network.connections) < 6:
             self.network.connect()
+
+    @rule(extension=EXTENSIONS)
+    def open(self, extension: str) -> None:
+        """A whole handshake, as far as the rules in force let it come."""
+        if len(self.network.connections) < 6:
+            c = self.network.connect()
+            c.send(CLIENT, request())
+            if c.is_connected and c.server.data:
+                self.rests[c.session.number, 9] = b""
+                c.send(SERVER, switching(extension))
+
+    @rule(data=st.data(), extension=EXTENSIONS, made=RULE, traffic=TRAFFIC, keep=st.integers(0, 9))
+    def hurt(self, data: st.DataObject, extension: str, made: dict[str, object], traffic: list[Any], keep: int) -> None:
+        """Someone talks, a rule comes, and the talk goes on."""
+        self.open(extension)
+        index, side = data.draw(st.integers(0, 5)), data.draw(st.sampled_from(SIDES))
+        self.talk(index, side, traffic, keep)
+        self.add_rule(made, "c", None)
+        self.talk(index, side, traffic, 0)
+        self.talk(index, side.other, traffic, keep)
 
     @rule(index=st.integers(0, 5), cut=st.integers(0, 200))
     def ask(self, index: int, cut: int) -> None:
@@ -220,4 +242,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(deadline=None, max_examples=100, stateful_step_count=50)
+TestMachine.settings = settings(deadline=None, max_examples=150, stateful_step_count=30)

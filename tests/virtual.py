@@ -364,6 +364,9 @@ class Network:
                     for side in SIDES:
                         is_busy = self._read(connection, side) or is_busy
             for connection in self.connections.values():
+                if connection.client.is_gone and (connection.server.is_gone or not connection.is_dialled):
+                    assert connection.is_over, "both legs are gone, and the session does not know"
+                assert connection.server.data.count(b"GET /") <= 1, "the request was sent twice"
                 if connection.is_over:
                     assert connection.client.is_gone, "over, with a client leg left"
                     assert connection.server.is_gone or not connection.is_connected, "over, with a server leg left"
