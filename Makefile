@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := tests/interop/node
 
-.PHONY: demo test test-slow style types format setup interop bench clean
+.PHONY: demo test test-slow style types format docs setup interop bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/chaosproxy demo
@@ -25,6 +25,10 @@ format: $(VENV)/ready
 
 types: $(VENV)/ready
 	$(BIN)/mypy
+
+# Write the README's table of faults anew, from the classes.
+docs: $(VENV)/ready
+	$(BIN)/python -c 'from pathlib import Path; from chaosproxy.cli import reference; reference.update(Path("README.md"))'
 
 setup: $(VENV)/ready interop
 

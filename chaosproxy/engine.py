@@ -342,7 +342,7 @@ class Direction:
         message = self._assembler.feed(piece)
         size_max = self._limits.judged_bytes_max
         if message:
-            if len(message.raw) > size_max:
+            if message.is_over(size_max):
                 self._pass_large(message.raw, message.is_control, message.is_compressed, piece, now)
                 return
             if self._drops_rest and not message.is_control:
@@ -357,7 +357,7 @@ class Direction:
         elif piece.is_control and self._assembler.control_size > size_max:
             self._control_tail = True
             self._pass_large(self._assembler.take_control(), True, False, piece, now)
-        elif self._assembler.message_size > size_max:
+        elif self._assembler.is_message_over(size_max):
             self._message_tail = True
             self._is_readable = False
             is_compressed = self._assembler.first & RSV1 != 0
@@ -393,11 +393,11 @@ class Direction:
             return
         message = self._reader.feed(piece)
         size_max = self._limits.judged_bytes_max
-        if message and len(message.raw) <= size_max:
+        if message and not message.is_over(size_max):
             meaning = self._observe(message, self._content(message))
             if meaning.observed:
                 self._events.append(meaning.observed)
-        elif message or self._reader.size > size_max:
+        elif message or self._reader.control_size > size_max or self._reader.is_message_over(size_max):
             self._reader.take()
             self._is_readable = message is not None
             if self._inflater:

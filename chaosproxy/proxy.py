@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .events import Listening
 from .profile import EMPTY, Profile
-from .relay import READ_BYTES, Leg, Relay
+from .relay import Leg, Relay
 from .session import Session
 from .units import SECOND
 from .wire.frames import Side
@@ -57,7 +57,6 @@ class Proxy:
         self.upstream = upstream
         self.listen = listen
         self.world = World(profile, options, monotonic_ns())
-        self.buffer = memoryview(bytearray(READ_BYTES))
         self.port = 0
         self._on_told = on_told
         self._relays: set[Relay] = set()

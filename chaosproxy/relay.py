@@ -16,7 +16,6 @@ from .session import Session
 from .units import SECOND
 from .wire.frames import SIDES, Side
 
-READ_BYTES = 256 * 1024
 LINGER_S = 30.0
 _LINGER_RST = struct.pack("ii", 1, 0)  # close() then sends RST; abort() alone would send FIN
 _TCP_CLOSE = 7  # states of tcpi_state, linux/include/net/tcp_states.h
@@ -25,8 +24,6 @@ _TCP_CLOSE_WAIT = 8
 
 class Rim(Protocol):
     """What a relay needs from its proxy."""
-
-    buffer: memoryview
 
     def accepted(self, relay: "Relay", peer: str) -> Session:
         """A client has connected: give its session."""
@@ -52,10 +49,9 @@ class Leg(asyncio.Protocol):
         self.side = side
         self.transport: asyncio.Transport | None = None
         self.is_reading = True
-        self._view = relay.rim.buffer
-        # On the pass lane, both are set: where to count and where to write.
+        # On the pass lane: where to count, and where to write.
         self.scan: Callable[[bytes], None] | None = None
-        self.write: Callable[[bytes], Any] | None = None
+        self.write: Callable[[bytes], Any] = _nowhere
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -89,6 +85,10 @@ class Leg(asyncio.Protocol):
             return None
         sock = self.transport.get_extra_info("socket")
         return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
+
+
+def _nowhere(data: bytes) -> None:
+    raise AssertionError("the pass lane is not set")
 
 
 class Relay:
@@ -126,7 +126,7 @@ class Relay:
 
     def lost(self, leg: Leg, error: Exception | None) -> None:
         """A transport is closed. Where we asked for it, the session knows already and this changes nothing."""
-        leg.scan = leg.write = None
+        leg.scan = None
         if self.legs[leg.side] is leg:
             self.legs[leg.side] = None
         if not self.has_begun:
@@ -191,7 +191,7 @@ class Relay:
                     leg.scan = session.directions[side].splitter.scan
                     leg.write = other.transport.write
                 else:
-                    leg.scan = leg.write = None
+                    leg.scan = None
         deadline = session.deadline
         if deadline is None:
             if self._timer:

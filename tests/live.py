@@ -150,23 +150,19 @@ class Stage:
 
     async def told_of(self, kind: type[Any]) -> Any:
         """Wait for an event of a kind; the latest is given."""
-        while True:
-            for told in reversed(self.told):
-                if isinstance(told.event, kind):
-                    return told.event
-            await self.next_told()
-
-    async def next_told(self) -> None:
-        count = len(self.told)
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.told) == count:
-                await asyncio.sleep(0.001)
+        await comes_true(lambda: any(isinstance(told.event, kind) for told in self.told))
+        return next(told.event for told in reversed(self.told) if isinstance(told.event, kind))
 
     async def is_empty(self) -> None:
         """Wait until the proxy carries no connection."""
-        async with asyncio.timeout(PATIENCE_S):
-            while self.proxy.open_relays:
-                await asyncio.sleep(0.001)
+        await comes_true(lambda: not self.proxy.open_relays)
+
+
+async def comes_true(condition: Callable[[], bool]) -> None:
+    """Wait for something that sends no event, by looking."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

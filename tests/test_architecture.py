@@ -9,55 +9,34 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chaosproxy"
 
 # From the bottom up. A module imports only from layers below its own; inside a folder modules may import each other.
-LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"units", "wire"}),
-    frozenset({"events"}),
-    frozenset({"faults", "protocols"}),
-    frozenset({"match"}),
-    frozenset({"profile"}),
-    frozenset({"profile_yaml", "timeline"}),
-    frozenset({"engine", "library"}),
-    frozenset({"session"}),
-    frozenset({"world"}),
-    frozenset({"relay"}),
-    frozenset({"proxy"}),
-    frozenset({"journal"}),
-    frozenset({"metrics"}),
-    frozenset({"control", "demo"}),
-    frozenset({"cli"}),
-    frozenset({"__main__"}),
-)
-PURE = frozenset(
-    [
-        "units",
-        "wire",
-        "events",
-        "faults",
-        "protocols",
+LAYERS: tuple[frozenset[str], ...] = tuple(
+    frozenset(layer.split())
+    for layer in (
+        "units wire",
+        "events problems",
+        "faults protocols",
         "match",
+        "rule",
         "profile",
-        "profile_yaml",
-        "timeline",
-        "engine",
+        "yaml_tree",
+        "wording",
+        "fault_options",
+        "profile_yaml timeline",
+        "engine library",
         "session",
         "world",
-    ]
+        "relay",
+        "proxy",
+        "journal",
+        "digest metrics",
+        "control demo",
+        "cli",
+        "__main__",
+    )
 )
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"world"})) + 1]) - {"library"}
 WORLDLY = frozenset(
-    [
-        "asyncio",
-        "socket",
-        "ssl",
-        "select",
-        "selectors",
-        "threading",
-        "time",
-        "random",
-        "secrets",
-        "logging",
-        "aiohttp",
-        "os",
-    ]
+    {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "random", "secrets", "logging", "aiohttp"}
 )
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -108,4 +87,5 @@ def test_a_pure_module_knows_no_world(path: Path) -> None:
 
 def test_no_module_has_outgrown_its_room() -> None:
     sizes = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in MODULES}
-    assert {name: size for name, size in sizes.items() if size > 800} == {}
+    large = {"session.py": 900, "engine.py": 600, "world.py": 550}  # each is one state machine; the rest stay small
+    assert {name: size for name, size in sizes.items() if size > large.get(name, 400)} == {}

@@ -1,6 +1,7 @@
 """The proxy through real sockets: what raw peers on both sides see, under asyncio and uvloop."""
 
 import asyncio
+import contextlib
 import os
 import random
 import select
@@ -17,7 +18,7 @@ from chaosproxy.proxy import Address, Proxy
 from chaosproxy.wire.frames import build_close, build_frame
 from chaosproxy.world import Options
 
-from .live import KEY, LOOPS, REQUEST, RESPONSE, Peer, Stage, Upstream, run, stage
+from .live import KEY, LOOPS, REQUEST, RESPONSE, Peer, Stage, Upstream, comes_true, run, stage
 
 MASK = b"\x11\x22\x33\x44"
 HELLO = build_frame(1, b"hello", MASK)
@@ -208,8 +209,7 @@ class TestEnds:
             async with stage() as on:
                 client, server = await on.tunnel()
                 flood = asyncio.create_task(server.send(build_frame(2, bytes(64_000)) * 400))
-                while not on.proxy.paused_legs:
-                    await asyncio.sleep(0.001)
+                await comes_true(lambda: on.proxy.paused_legs > 0)
                 client.reset()
                 with pytest.raises(ConnectionError):
                     await flood
@@ -254,10 +254,8 @@ class TestEnds:
 
 
 async def _ignore(happening: Awaitable[object]) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError):  # whatever way the connection ended
         await happening
-    except (OSError, ValueError):
-        pass  # whatever way the connection ended
 
 
 class TestBadHeads:
@@ -424,8 +422,7 @@ class TestFaultsOnTheWire:
                 step(on)
                 stream = build_frame(2, bytes(60_000), MASK) * 300
                 flood = asyncio.create_task(client.send(stream))
-                while on.proxy.paused_legs != 1 or not _is_stuck(client):
-                    await asyncio.sleep(0.01)
+                await comes_true(lambda: on.proxy.paused_legs == 1 and _is_stuck(client))
                 assert not flood.done()
                 step(on)
                 assert await server.exactly(len(stream)) == stream
@@ -482,8 +479,7 @@ class TestLimits:
                 client, server = await on.tunnel()
                 stream = build_frame(2, bytes(50_000)) * 600
                 flood = asyncio.create_task(server.send(stream))
-                while not on.proxy.paused_legs:
-                    await asyncio.sleep(0.001)
+                await comes_true(lambda: on.proxy.paused_legs > 0)
                 assert not flood.done()
                 assert await client.exactly(len(stream)) == stream
                 await flood
@@ -500,8 +496,7 @@ class TestLimits:
             async with stage(profile) as on:
                 client, server = await on.tunnel()
                 flood = asyncio.create_task(_ignore(server.send(build_frame(2, bytes(20_000)) * 1500)))
-                while not on.proxy.paused_legs:
-                    await asyncio.sleep(0.001)
+                await comes_true(lambda: on.proxy.paused_legs > 0)
                 (session,) = on.proxy.world.sessions.values()
                 assert session.directions[1].held < 64 * 1024 + 256 * 1024
                 client.reset()
@@ -540,8 +535,7 @@ class TestLimits:
                 on.proxy._descriptors_max = 200
                 for peer in (*pairs[0], *pairs[1]):
                     peer.close()
-                while not (await on.told_of(Listening)).is_open:
-                    await on.next_told()
+                await comes_true(lambda: on.told[-1].event == Listening(True, "descriptors have come free"))
                 again = await on.tunnel()
                 for peer in (*pairs[2], *again):
                     peer.close()

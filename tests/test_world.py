@@ -14,7 +14,6 @@ from chaosproxy.events import (
     PhaseEntered,
     RuleChanged,
     Struck,
-    Suppressed,
 )
 from chaosproxy.units import SECOND
 from chaosproxy.world import Options

@@ -73,6 +73,14 @@ def reachable(address: Address) -> Address:
     return address._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host))
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there. No name but localhost is looked up."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def owner_of(host: str) -> Owner:
     """Tell whose server it is. Looks the name up, so it may block."""
     try:

@@ -17,10 +17,11 @@ from typing import Any
 import click
 
 from .. import library
+from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
 from ..demo.show import demo as play_demo
 from ..faults import FAULTS
-from ..problems import nearest, show
+from ..problems import escape, nearest, show
 from ..profile import Profile
 from ..profile_yaml import schema as make_schema
 from ..proxy import Address
@@ -64,9 +65,9 @@ CONTROL_ADDRESS = _Reader("host:port", lambda text: None if text == "none" else 
 DURATION = _Reader("duration", lambda text: parse_duration(text) / SECOND)
 
 
-def option(name: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
-    """An option that is an environment variable too."""
-    variable = "CHAOSPROXY_" + name.removeprefix("--").replace("-", "_").upper()
+def option(name: str, *names: str, variable: str = "", **settings: Any) -> Callable[[Any], Any]:
+    """An option that is an environment variable too, of the same name unless another is given."""
+    variable = variable or "CHAOSPROXY_" + name.removeprefix("--").replace("-", "_").upper()
     return click.option(name, *names, envvar=variable, **settings)
 
 
@@ -92,8 +93,15 @@ def cli(context: click.Context) -> None:
 @option("--fault", "faults", multiple=True, type=_Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
 @option("--seed", type=int, help="What chance depends on; the profile's own by default.")
 @option("--control", type=CONTROL_ADDRESS, default=CONTROL, show_default=True, help="API and metrics, or none.")
-@option("--control-host", "control_hosts", multiple=True, metavar="NAME", help="Another Host name to answer to.")
-@option("--token", help="What the control API asks for.")
+@option(
+    "--control-host",
+    "control_hosts",
+    variable=HOSTS_VARIABLE,
+    multiple=True,
+    metavar="NAME",
+    help=f"Another name of the control address ({HOSTS_VARIABLE}).",
+)
+@option("--token", variable=TOKEN_VARIABLE, help=f"What the control API asks for ({TOKEN_VARIABLE}).")
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
 @option("--loop", type=click.Choice(["asyncio", "uvloop"]), help="Default: uvloop where it is installed.")
@@ -130,6 +138,8 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
     if upstream == given["listen"]:
         raise click.UsageError(f"--listen and the upstream are the same, {upstream}: the proxy would call itself")
+    if given["control"] and given["control"].port and given["control"] == given["listen"]:
+        raise click.UsageError(f"--listen and --control are the same, {given['control']}")
     options = Options(given["seed"], given["dials_per_second"], given["journal_frames"])
     return Settings(
         upstream=upstream,
@@ -264,7 +274,7 @@ def health(control: Address | None) -> int:
         raise Trouble(f"nobody answers at {address}: {error}", ExitCode.FAILED) from None
     finally:
         connection.close()
-    click.echo(show(words or str(answer.status)))
+    click.echo(escape(words) or answer.status)
     return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
 
 

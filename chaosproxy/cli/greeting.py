@@ -25,8 +25,10 @@ def greeting(upstream: Address, listen: Address, control: str, profile: Profile,
 
 def no_client_yet(upstream: Address, listen: Address, seconds: int) -> str:
     """The first of the usual mistakes: the client still talks to the server itself."""
-    return (
+    words = (
         f"warning: no client has connected for {seconds} s. Does the app still use :{upstream.port}? "
-        f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']; "
-        "if it runs in another container or machine, listen with --listen 0.0.0.0:" + str(listen.port)
+        f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']"
     )
+    if reachable(listen) == listen:
+        words += f"; if it runs in a container or on another machine, listen with --listen 0.0.0.0:{listen.port}"
+    return words

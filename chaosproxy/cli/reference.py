@@ -3,7 +3,6 @@
 python -m chaosproxy.cli.reference README.md     writes the table anew between its markers
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -133,9 +132,6 @@ def _pattern(kind: Any) -> str:
 _KINDS_BY_PATTERN = {_pattern(Duration): "duration", _pattern(Size): "size", _pattern(Share): "percentage"}
 
 
-def main(path: Path) -> None:
+def update(path: Path) -> None:
+    """Write the table of a README anew, between its markers."""
     path.write_text(with_table(path.read_text()))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

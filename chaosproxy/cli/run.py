@@ -3,23 +3,31 @@
 import asyncio
 import errno
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from secrets import token_urlsafe
 from time import monotonic_ns
 from typing import NamedTuple
 
+from ..control import ControlServer
+from ..journal import Journal, Sink, open_journal
+from ..metrics import Metrics
+from ..problems import show
 from ..profile import Profile
 from ..proxy import Address, Proxy
+from ..rule import Rule
 from ..world import Options, Told
-from .addresses import Owner, owner_of
+from .addresses import Owner, is_loopback, owner_of, reachable
 from .greeting import greeting, no_client_yet
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
 
 NO_CLIENT_S = 10
 CHECK_TIME_S = 5.0
+LOOK_UP_TIME_S = 3.0
 
 
 class ExitCode(IntEnum):
@@ -61,51 +69,130 @@ class Settings(NamedTuple):
 Say = Callable[[str], None]
 
 
-def fence(profile: Profile, upstream: Address, owns_server: bool) -> str:
-    """Let rules that harm a server act on one's own only. Raise Trouble, or return a line of warning or nothing."""
-    harmful = sorted({rule.fault.name for rule in profile.every_rule() if rule.fault.harms_server})
-    if not harmful or owns_server:
-        return ""
-    owner = owner_of(upstream.host)
-    if owner is Owner.LOOPBACK:
-        return ""
-    what = f"{', '.join(harmful)} can harm the server"
-    if owner is Owner.PRIVATE:
-        return f"warning: {what} at {upstream}, which counts as your own because its address is private"
-    raise Trouble(
-        f"{what}, and {upstream.host} is {owner.value}: add --i-own-this-server if it is yours", ExitCode.USAGE
-    )
+class Fence:
+    """Lets rules that harm a server act on one's own only, by the address it has."""
+
+    def __init__(self, upstream: Address, owner: Owner) -> None:
+        self._upstream = upstream
+        self._owner = owner
+
+    @classmethod
+    async def around(cls, upstream: Address, owns_server: bool) -> "Fence":
+        """Look the upstream up."""
+        owner = Owner.UNKNOWN
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_UP_TIME_S):
+                owner = Owner.LOOPBACK if owns_server else await asyncio.to_thread(owner_of, upstream.host)
+        return cls(upstream, owner)
+
+    def refuses(self, rule: Rule) -> str | None:
+        """Why a rule must not act here, if so."""
+        if not rule.fault.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):
+            return None
+        where = f"{self._upstream.host} is {self._owner.value}"
+        return f"{rule.fault.name} can harm the server, and {where}: start with --i-own-this-server if it is yours"
+
+    def check(self, profile: Profile) -> str:
+        """Raise Trouble where a rule of the profile is refused; return a line of warning, or nothing."""
+        harmful = [rule for rule in profile.every_rule() if rule.fault.harms_server]
+        for rule in harmful:
+            if refusal := self.refuses(rule):
+                raise Trouble(refusal, ExitCode.USAGE)
+        if not harmful or self._owner is not Owner.PRIVATE:
+            return ""
+        names = ", ".join(sorted({rule.fault.name for rule in harmful}))
+        return f"warning: {names} can harm {self._upstream}, which counts as your own since its address is private"
 
 
 async def run(settings: Settings, say: Say) -> int:
     """Run until a signal; return the exit code. Raise Trouble where it can't start."""
     signals = _Signals()
     signals.listen()
-    if warning := fence(settings.profile, settings.upstream, settings.owns_server):
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: say(_internal(context)))
+    fence = await Fence.around(settings.upstream, settings.owns_server)
+    if warning := fence.check(settings.profile):
         say(warning)
     if settings.checks_upstream:
         await _check(settings.upstream)
-    narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose)
-
-    def narrate(told: Told) -> None:
-        for line in narrator.tell(told):
-            say(line)
-
-    proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, narrate)
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: say(_internal(context)))
+    stage = _Stage(settings, fence, say)
     try:
-        try:
-            await proxy.start()
-        except OSError as error:
-            raise _port_trouble(error, settings.listen, "--listen") from None
-        for line in greeting(settings.upstream, proxy.address, "none", settings.profile, proxy.world.seed):
-            say(line)
-        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, proxy, say)
+        await stage.start()
+        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, stage.proxy, say)
         await signals.first.wait()
         reminder.cancel()
-        return await _drain(proxy, signals, settings.grace_s, say)
+        return await _drain(stage.proxy, signals, settings.grace_s, say)
     finally:
-        await proxy.abort()
+        await stage.stop()
+
+
+class _Stage:
+    """The proxy with all that listens to it."""
+
+    def __init__(self, settings: Settings, fence: Fence, say: Say) -> None:
+        self._settings = settings
+        self._say = say
+        self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose)
+        seed = settings.profile.seed if settings.options.seed is None else settings.options.seed
+        file = _open_journal(settings.journal) if settings.journal else None
+        self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
+        self._metrics = Metrics(self._journal)
+        self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell)
+        self._metrics.watch(self.proxy)
+        self._control, self._token = self._make_control(fence)
+
+    def _make_control(self, fence: Fence) -> tuple[ControlServer | None, str]:
+        """The control server, and the token if we had to make one up."""
+        address, token, made_up = self._settings.control, self._settings.token, ""
+        if address is None:
+            return None, ""
+        if not token and not is_loopback(address.host):
+            token = made_up = token_urlsafe(16)
+        try:
+            control = ControlServer(
+                self.proxy, self._journal, self._metrics, address, self._settings.control_hosts, token, fence.refuses
+            )
+        except ValueError as problem:
+            raise Trouble(str(problem), ExitCode.USAGE) from None
+        return control, made_up
+
+    async def start(self) -> None:
+        """Bind both ports, then say where they are."""
+        settings = self._settings
+        try:
+            await self.proxy.start()
+        except OSError as error:
+            raise _port_trouble(error, settings.listen, "--listen") from None
+        where = "none"
+        if self._control and settings.control:
+            try:
+                await self._control.start()
+            except OSError as error:
+                raise _port_trouble(error, settings.control, "--control") from None
+            where = f"http://{reachable(settings.control._replace(port=self._control.port))}"
+            where += f", token {self._token}" if self._token else ""
+        for line in greeting(settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed):
+            self._say(line)
+
+    async def stop(self) -> None:
+        await self.proxy.abort()
+        if self._control:
+            await self._control.stop()
+
+    def _tell(self, told: Told) -> None:
+        self._journal.tell(told)
+        self._metrics.tell(told)
+        for line in self._narrator.tell(told):
+            self._say(line)
+
+
+def _open_journal(path: str) -> Sink:
+    if path == "-":
+        return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+    try:
+        return open_journal(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Trouble(f"the journal {show(path)} can't be written: {reason}", ExitCode.USAGE) from None
 
 
 class _Signals:

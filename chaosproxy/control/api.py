@@ -11,12 +11,12 @@ from aiohttp import web
 from ..events import Leg
 from ..journal import Journal
 from ..metrics import Metrics
-from ..profile import BoundRule, Rule, bind
 from ..protocols import PROTOCOLS
 from ..proxy import Proxy
+from ..rule import BoundRule, Rule, bind
 from ..session import Session
 from ..world import Step, World, can_act
-from .orders import Fence, Jump, NewRule, Nothing, Refused, Report, read_close, read_order
+from .orders import Close, Fence, Jump, NewRule, Nothing, Refused, Report, read_order
 from .state import Json, sessions_under, tell_phase, tell_state
 from .stream import Streams
 
@@ -151,7 +151,7 @@ class Api:
     # -- connections ------------------------------------------------------------------------------------------------
 
     async def _close(self, request: web.Request) -> web.Response:
-        close = read_close(await request.read())
+        close = read_order(Close, await request.read())
         code = None if close.code == "none" else close.code
         session = self._session(request)
         self._act(session, lambda now: (session, session.close(Leg.CLIENT, code, close.reason, now)))

@@ -87,7 +87,9 @@ class Guard:
         if self._token is None or facts.is_open:
             return None
         scheme, _, given = facts.authorization.partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+        if scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode(errors="surrogateescape"), self._token
+        ):
             return None
         return Refusal(401, f"expected Authorization: Bearer with the token of {TOKEN_VARIABLE}")
 

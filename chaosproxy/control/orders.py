@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, model_validator
 
-from ..faults import FAULTS
-from ..faults.ending import CloseFault
-from ..profile import AnyRule, Rule
-from ..units import Duration
+from ..problems import Place, Problem
+from ..rule import AnyRule, Misuse, Model, Rule, misuse
+from ..units import NOTHING, Duration, Integer
+from ..wording import problems_of
+from ..yaml_tree import DEPTH_MAX, Entry, Node
+
+REASON_BYTES_MAX = 123  # RFC 6455, section 5.5, less the code
+_NOWHERE = Place(1, 1)
 
 Fence = Callable[[Rule], str | None]
 """Why a rule must not be added to this proxy, if so."""
-
-_SHOWN = 80  # characters of a wrong value
 
 
 class Refused(Exception):
@@ -29,118 +29,99 @@ class Refused(Exception):
         self.problems = problems
 
 
-class _Order(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NewRule(_Order):
+class NewRule(Model):
     """A rule as in a profile, and for how long."""
 
     rule: AnyRule
+    """One fault and its match, as in a profile."""
     lasts: Duration | None = None
+    """After this time it heals by itself."""
 
 
-class Jump(_Order):
+class Close(Model):
+    """The code and reason of a close for the client."""
+
+    code: Annotated[Integer, Field(ge=0, le=65535)] | Literal["none"] = 1001
+    """Any 16-bit number; none sends a close frame without a status."""
+    reason: str = ""
+    """At most 123 bytes."""
+
+    @model_validator(mode="after")
+    def _fits_a_frame(self) -> "Close":
+        if len(self.reason.encode()) > REASON_BYTES_MAX:
+            raise misuse(Misuse(f"expected a reason of at most {REASON_BYTES_MAX} bytes", ("reason",)))
+        if self.code == "none" and self.reason:
+            raise misuse(Misuse("expected no reason where there is no code: the reason stands behind it", ("reason",)))
+        return self
+
+
+class Jump(Model):
     """Which phase to go to."""
 
     phase: str
+    """Its name in the profile."""
 
 
-class Report(_Order):
+class Report(Model):
     """What a client says of itself."""
 
     client: Annotated[str, Field(max_length=256)] = ""
+    """Its key, as `identify` finds it; empty where there is only one."""
     state: Annotated[str, Field(min_length=1, max_length=64)]
+    """Such as connecting, connected or unavailable."""
     detail: Annotated[str, Field(max_length=1024)] = ""
+    """Anything more."""
 
 
-class Nothing(_Order):
+class Nothing(Model):
     """No fields."""
 
 
-OrderType = TypeVar("OrderType", bound=_Order)
+OrderType = TypeVar("OrderType", bound=Model)
 
 
-def read_object(body: bytes) -> dict[str, object]:
-    """Read a JSON object; an empty body is an empty one."""
+def read_order(kind: type[OrderType], body: bytes) -> OrderType:
+    """Read a JSON object; an empty body is an empty one. Raise Refused with all its problems."""
     try:
-        value = json.loads(body) if body.strip() else {}
+        value = json.loads(body or b"{}", object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
+        tree = _tree(value)
     except (ValueError, RecursionError) as problem:
         raise Refused(400, f"the body is not JSON: {str(problem)[:200]}") from None
     if not isinstance(value, dict):
         raise Refused(422, "the body is not a JSON object")
+    try:
+        return kind.model_validate(tree.data(), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _refused(problems_of(error, tree, "", (kind,))) from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    "".join(value).encode()
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice in one object")
     return value
 
 
-def read_order(kind: type[OrderType], body: bytes) -> OrderType:
-    """Read a body; raise Refused with all its problems."""
-    value = read_object(body)
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise _refused(error, value) from None
-
-
-def read_close(body: bytes) -> CloseFault:
-    """Read the code and reason of a close, for the client; 1001 where none is given."""
-    value = read_object(body)
-    problems = [
-        {"path": name, "message": "unknown key; expected code and reason"}
-        for name in value
-        if name not in ("code", "reason")
-    ]
-    if problems:
-        raise Refused(422, "the order is not valid", problems)
-    try:
-        return CloseFault.model_validate({"code": 1001, **value})
-    except ValidationError as error:
-        raise _refused(error, value) from None
-
-
-def _refused(error: ValidationError, order: object) -> Refused:
-    messages: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False):
-        path, message = _problem(detail, order)
-        messages.setdefault(path, []).append(message)
-    problems = [{"path": path, "message": " or ".join(several)} for path, several in messages.items()]
-    return Refused(422, "the order is not valid", problems)
-
-
-def _problem(error: ErrorDetails, order: object) -> tuple[str, str]:
-    """A problem in the terms of its reader: where, and what was expected."""
-    context = error.get("ctx", {})
-    path = [*_place(error["loc"], order), *context.get("at", ())]
-    got = json.dumps(error["input"], default=str)
-    got = got if len(got) <= _SHOWN else got[: _SHOWN - 1] + "…"
-    match error["type"]:
-        case "expected":
-            message = f"expected {context['what']}, got {got}"
-        case "unknown_fault":
-            near = get_close_matches(context["name"], FAULTS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAULTS)}"
-            message = f"there is no fault of this name; {hint}"
-        case "misuse":
-            message = error["msg"]
-        case "extra_forbidden":
-            message = "unknown key"
-        case "missing":
-            message = f"{error['loc'][-1]} is needed"
+def _tree(value: object, depth: int = 0) -> Node:
+    """JSON in the form in which profiles are read, scalars by their source text, to be judged in the same words."""
+    if depth > DEPTH_MAX:
+        raise ValueError(f"more than {DEPTH_MAX} levels")
+    match value:
+        case dict():
+            return Node(_NOWHERE, {key: Entry(_NOWHERE, _tree(item, depth + 1)) for key, item in value.items()})
+        case list():
+            return Node(_NOWHERE, [_tree(item, depth + 1) for item in value])
+        case None:
+            return Node(_NOWHERE, NOTHING)
+        case bool():
+            return Node(_NOWHERE, "true" if value else "false")
         case _:
-            message = f"{error['msg']}, got {got}"
-    return ".".join(str(part)[:_SHOWN] for part in path), message
+            text = str(value)
+            text.encode()  # half a surrogate pair is a ValueError
+            return Node(_NOWHERE, text)
 
 
-def _place(places: Sequence[str | int], value: object) -> list[str | int]:
-    """The path of a value, as far as the order itself goes: behind it stand the names of the types it was tried as."""
-    if len(places) > 1 and places[0] == "rule":
-        places = (places[0], *places[2:])  # the second is the kind of rule that it was taken for
-    path: list[str | int] = []
-    for part in places:
-        if not isinstance(value, dict | list):
-            break
-        path.append(part)
-        if isinstance(value, dict):
-            value = value.get(part)
-        else:
-            value = value[part] if isinstance(part, int) and part < len(value) else None
-    return path
+def _refused(problems: Sequence[Problem]) -> Refused:
+    told = [{"path": each.path, "message": "; ".join(filter(None, (each.message, each.hint)))} for each in problems]
+    return Refused(422, "the order is not valid", told)

@@ -12,7 +12,7 @@ from .api import OPEN_PATHS, Api
 from .guard import Facts, Guard
 from .orders import Fence, Refused
 
-BODY_BYTES_MAX = 1024 * 1024
+BODY_BYTES_MAX = 64 * 1024  # a mebibyte of mistakes would keep the loop busy for seconds
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

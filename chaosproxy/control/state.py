@@ -5,8 +5,9 @@ from itertools import islice
 
 from pydantic import JsonValue
 
-from ..profile import BoundRule, Until
+from ..profile import Until
 from ..proxy import Proxy
+from ..rule import BoundRule
 from ..session import Session
 from ..world import World
 

@@ -41,7 +41,9 @@ def demo(seconds: float) -> None:
     console = Console(highlight=False)
     is_live = console.is_terminal and not console.is_dumb_terminal
     story = asyncio.run(_live(console, seconds) if is_live else _plain(console, seconds))
-    console.print(summary(story))
+    with console.capture() as captured:
+        console.print(summary(story))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 async def _plain(console: Console, seconds: float) -> Story:
@@ -78,15 +80,11 @@ def picture(story: Story, now: float, planned: float, width: int, height: int) -
     lanes = [lane(story, actor, now, total, cells) for actor in (PROXY, GOOD, NAIVE)]
     room = max(LINES_MIN, height - len(lanes) - 6)
     lines = [_line(mark) for mark in story.marks[-room:]]
-    return Group(
-        Text.assemble(("chaosproxy demo", "bold"), (f"   one server, one proxy, two clients   {now:4.1f} s", "dim")),
-        Text(),
-        *lanes,
-        axis(total, cells),
-        legend(),
-        Text(),
-        *lines,
-    )
+    head = Text.assemble(("chaosproxy demo", "bold"), (f"   one server, one proxy, two clients   {now:4.1f} s", "dim"))
+    whole = [head, Text(), *lanes, axis(total, cells), legend(), Text(), *lines]
+    for line in whole:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*whole)
 
 
 def lane(story: Story, actor: str, now: float, total: float, cells: int) -> Text:
@@ -122,12 +120,10 @@ def _band(story: Story, total: float, cells: int) -> dict[int, str]:
 
 def axis(total: float, cells: int) -> Text:
     """Seconds below the lanes."""
-    line = [" "] * (LABEL_WIDTH + cells + 4)
-    for second in range(0, int(total) + 1, 2):
-        place = LABEL_WIDTH + int(second / total * cells)
-        for offset, character in enumerate(f"{second}"):
-            line[place + offset] = character
-    return Text("".join(line).rstrip() + " s", style="dim")
+    line = ""
+    for second in range(0, int(total) + 1, max(2, int(total / 8))):
+        line = f"{line:<{LABEL_WIDTH + int(second / total * cells)}}{second}"
+    return Text(line + " s", style="dim")
 
 
 def legend() -> Text:

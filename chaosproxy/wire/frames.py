@@ -6,6 +6,7 @@ lengths up to 2^64 - 1 are all followed as they are, and nothing is allocated fo
 
 from collections.abc import Callable
 from enum import IntEnum
+from struct import Struct
 from typing import NamedTuple
 
 try:
@@ -47,7 +48,14 @@ FIN = 0x80
 RSV1 = 0x40
 MASKED = 0x80
 HEAD_UNKNOWN = -1
-_CLOSE_BYTES_MAX = 131  # the longest legal close frame; of a longer one only so much is kept
+_RUN_MIN = 8
+_length_of_8_bytes = Struct("!Q").unpack_from
+_CLOSE_BYTES_MAX = 139  # 14 + 125, a legal payload behind the longest head; of a longer frame only so much is kept
+_HEAD_SIZES = {126: 4, 127: 10}
+# The whole frame's size by its second byte; 0 where the length is in the bytes behind.
+_SHORT_SIZES = tuple(
+    0 if second & 0x7F > 125 else 2 + (4 if second & MASKED else 0) + (second & 0x7F) for second in range(256)
+)
 
 
 class Piece(NamedTuple):
@@ -78,84 +86,81 @@ class Splitter:
     Call either `scan` (forward the chunk whole, only count) or `split` (get the pieces) for each chunk.
     """
 
-    __slots__ = ("_on_close", "bytes", "closing", "first", "frames", "gone", "head", "need", "open")
+    __slots__ = ("_close_lacks", "_on_close", "bytes", "closing", "first", "frames", "gone", "head", "need", "open")
 
     def __init__(self, on_close: Callable[[], None] = lambda: None) -> None:
         self._on_close = on_close  # told at the first close frame
         self.bytes = 0  # all bytes seen
         self.frames = [0] * 16  # frames seen, by opcode; counted when their length is known
-        self.first = 0  # first byte of the frame in progress
+        self.first = 0  # first byte of the frame in progress, where `need` is not 0
         self.need = 0  # bytes the frame in progress still lacks
         self.head = b""  # the beginning of a frame whose length is not known yet (at most 9 bytes)
         self.gone = 0  # so many bytes of `head` have been forwarded
         self.open = False  # a fragmented message has begun and not ended
-        self.closing = b""  # the close frame, as much of it as has come
+        self.closing = b""  # the first close frame, as much of it as has come and is kept
+        self._close_lacks = 0  # bytes that frame still lacks
 
     @property
     def inside_frame(self) -> bool:
         return self.need > 0 or bool(self.head)
 
     def scan(self, data: bytes) -> None:
-        """Follow a chunk that is forwarded whole. The fast lane: no frame objects, one pass over the headers."""
+        """Follow a chunk that is forwarded whole. The fast lane: no frame objects, one pass over the heads."""
         size = len(data)
         self.bytes += size
-        need = self.need
-        if need and self.closing:
-            self._follow_close(data[:need])
-        if size <= need:
-            self.need = need - size
+        at = self.need
+        if at >= size:
+            self.need = at - size
+            if self._close_lacks:
+                self._follow_close(data)
             return
-        if self.head:
+        if at:
+            self.need = 0
+            if self._close_lacks:
+                self._follow_close(data[:at])
+        elif self.head:
             data = self.head + data
             size = len(data)
-        at = need
+            self.head = b""
+            self.gone = 0
         frames = self.frames
-        stride = 0
-        first = self.first
-        while at + 2 <= size:
+        is_open = self.open
+        may_run = True
+        last = size - 1
+        while at < last:
             first = data[at]
             second = data[at + 1]
-            length = second & 0x7F
-            end = at + (6 if second & MASKED else 2)
-            if length == 126:
-                if at + 4 > size:
-                    break
-                length = data[at + 2] << 8 | data[at + 3]
-                end += 2
-            elif length == 127:
-                if at + 10 > size:
-                    break
-                length = int.from_bytes(data[at + 2 : at + 10], "big")
-                end += 8
-            end += length
+            end = at + _SHORT_SIZES[second]
+            if end == at:
+                # Written out as in `frame_end`, since a call would cost a third more.
+                end += 8 if second & MASKED else 4
+                if second & 0x7F == 126:
+                    if at + 4 > size:
+                        break
+                    end += data[at + 2] << 8 | data[at + 3]
+                else:
+                    if at + 10 > size:
+                        break
+                    end += 6 + _length_of_8_bytes(data, at + 2)[0]
             frames[first & 0x0F] += 1
             if not first & 0x08:
-                self.open = first < FIN
+                is_open = first < FIN
             elif first & 0x0F == Opcode.CLOSE and not self.closing:
-                self.closing = data[at : min(end, at + _CLOSE_BYTES_MAX)]
-                self._on_close()
-            if end - at == stride:
-                # Messages in flight are often alike: follow a run of equal heads with two slices, once per chunk.
-                run = (size - end) // stride
-                stop = end + run * stride
-                if (
-                    data[end:stop:stride] == bytes((first,)) * run
-                    and data[end + 1 : stop : stride] == bytes((second,)) * run
-                ):
-                    frames[first & 0x0F] += run
-                    end = stop
-                stride = -1
-            elif stride >= 0 and length < 126:
-                stride = end - at
+                self._begin_close(data, at, end)
+            if may_run and end < last:
+                # Messages in flight are often alike. Once per chunk, so that it costs little where they are not.
+                may_run = False
+                run = _equal_heads(data, at, end)
+                frames[first & 0x0F] += run
+                end += run * (end - at)
             at = end
-        self.first = first
-        if at < size:
-            self.need = 0
+        self.open = is_open
+        if at > size:
+            self.need = at - size
+            self.first = first
+        elif at < size:
             self.head = data[at:]
             self.gone = size - at
-        else:
-            self.need = at - size
-            self.head = b""
 
     def split(self, data: bytes, *, forwarded: bool = False) -> list[Piece]:
         """Cut a chunk at the ends of frames. A head whose length is not known yet is withheld (see `release_head`).
@@ -166,15 +171,15 @@ class Splitter:
         pieces: list[Piece] = []
         at = 0
         if self.need:
-            if self.closing:
-                self._follow_close(data[: self.need])
             at = min(self.need, len(data))
             self.need -= at
             pieces.append(Piece(data[:at], self.first, starts=False, ends=not self.need, gone=0))
-        elif self.head:
-            data = self.head + data
-        gone = self.gone if self.head else 0
+            if self._close_lacks:
+                self._follow_close(data[:at])
+        data = self.head + data
+        gone = self.gone
         self.head = b""
+        self.gone = 0
         size = len(data)
         while at < size:
             end = frame_end(data, at)
@@ -187,8 +192,7 @@ class Splitter:
             if not first & 0x08:
                 self.open = first < FIN
             elif first & 0x0F == Opcode.CLOSE and not self.closing:
-                self.closing = data[at : min(end, at + _CLOSE_BYTES_MAX)]
-                self._on_close()
+                self._begin_close(data, at, end)
             stop = min(end, size)
             pieces.append(Piece(data[at:stop], first, starts=True, ends=end <= size, gone=gone))
             gone = 0
@@ -196,18 +200,23 @@ class Splitter:
             at = stop
         return pieces
 
+    def _begin_close(self, data: bytes, at: int, end: int) -> None:
+        self.closing = data[at : min(end, at + _CLOSE_BYTES_MAX)]
+        self._close_lacks = max(0, end - len(data))
+        self._on_close()
+
     def _follow_close(self, data: bytes) -> None:
-        if self.first & 0x0F == Opcode.CLOSE and not self.has_closed and len(self.closing) < _CLOSE_BYTES_MAX:
-            self.closing += data
+        self.closing += data[: _CLOSE_BYTES_MAX - len(self.closing)]
+        self._close_lacks -= len(data)
 
     @property
     def has_closed(self) -> bool:
         """Whether a whole close frame has come."""
-        return bool(self.closing) and frame_end(self.closing, 0) == len(self.closing)
+        return bool(self.closing) and not self._close_lacks
 
     @property
     def close_status(self) -> tuple[int | None, str]:
-        """The code and reason of the close frame, as much of them as has come."""
+        """The code and reason of the close frame, once it has come."""
         return parse_close(parse_frame(self.closing).payload) if self.has_closed else (None, "")
 
     @property
@@ -233,23 +242,49 @@ def frame_end(data: bytes, at: int) -> int:
     if at + 2 > size:
         return HEAD_UNKNOWN
     second = data[at + 1]
-    length = second & 0x7F
-    end = at + (6 if second & MASKED else 2)
-    if length == 126:
-        return end + 2 + (data[at + 2] << 8 | data[at + 3]) if at + 4 <= size else HEAD_UNKNOWN
-    if length == 127:
-        return end + 8 + int.from_bytes(data[at + 2 : at + 10], "big") if at + 10 <= size else HEAD_UNKNOWN
-    return end + length
+    if short := _SHORT_SIZES[second]:
+        return at + short
+    end = at + (8 if second & MASKED else 4)
+    if second & 0x7F == 126:
+        return end + (data[at + 2] << 8 | data[at + 3]) if at + 4 <= size else HEAD_UNKNOWN
+    return end + 6 + int(_length_of_8_bytes(data, at + 2)[0]) if at + 10 <= size else HEAD_UNKNOWN
+
+
+def _head_size(second: int) -> int:
+    """The bytes of a frame's head in front of its mask key."""
+    return _HEAD_SIZES.get(second & 0x7F, 2)
+
+
+def _equal_heads(data: bytes, at: int, end: int) -> int:
+    """How many whole frames behind the one from `at` to `end` have the same head, compared column by column.
+
+    Where only a few could, none is told: they are faster followed one by one.
+    """
+    stride = end - at
+    run = (len(data) - end) // stride
+    if run < _RUN_MIN:
+        return 0
+    for column in range(_head_size(data[at + 1])):
+        if not run:
+            break
+        wanted = data[at + column : at + column + 1]
+        found = data[end + column : end + run * stride : stride]
+        if found != wanted * run:
+            run -= len(found.lstrip(wanted))
+    return run
 
 
 def parse_frame(raw: bytes) -> Frame:
     """Take one complete frame apart."""
-    length = raw[1] & 0x7F
-    at = 4 if length == 126 else 10 if length == 127 else 2
-    if not raw[1] & MASKED:
-        return Frame(raw[0], b"", raw[at:])
-    mask = raw[at : at + 4]
-    return Frame(raw[0], mask, apply_mask(raw[at + 4 :], mask))
+    mask = parse_mask(raw)
+    payload = raw[_head_size(raw[1]) + len(mask) :]
+    return Frame(raw[0], mask, apply_mask(payload, mask) if mask else payload)
+
+
+def parse_mask(raw: bytes) -> bytes:
+    """The mask key of a frame, or nothing."""
+    at = _head_size(raw[1])
+    return raw[at : at + 4] if raw[1] & MASKED else b""
 
 
 def build_frame(opcode: int, payload: bytes, mask: bytes = b"", *, fin: bool = True) -> bytes:

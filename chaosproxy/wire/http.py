@@ -6,20 +6,30 @@ A lenient head parser in a proxy is a smuggling hole, so whatever two servers mi
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable
-from enum import Enum
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from hashlib import sha1
 from http import HTTPStatus
 
 HEAD_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 128
+CHUNK_LINE_BYTES_MAX = 8 * 1024
+_METHOD_BYTES_MAX = 32
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD, which is never forwarded
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class BadHead(Exception):
@@ -53,8 +63,8 @@ class Request(Head):
 
     def __init__(self, raw: bytes, start: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(raw, start, headers)
-        method, self.target, version = start.split(b" ")
-        _check_request(self, method, version)
+        self.method, self.target, self.version = start.split(b" ")
+        _check_request(self)
         self.key = self.values(b"sec-websocket-key")[0]
 
     @property
@@ -78,7 +88,7 @@ class Response(Head):
         super().__init__(raw, start, headers)
         match = _STATUS_LINE.fullmatch(start)
         if not match:
-            raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's status line is not one of HTTP/1.1")
+            raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's status line is malformed")
         self.status = int(match[1])
 
 
@@ -86,81 +96,67 @@ class HeadReader:
     """Collect the bytes of a head. `feed` gives the complete head's bytes once; what came behind it is in `rest`."""
 
     def __init__(self, *, from_client: bool) -> None:
-        self.rest = b""
         self.begun = False
-        self._from_client = from_client
-        self._searched = 0
+        self._check = _check_request_beginning if from_client else _check_response_beginning
+        self._status = HTTPStatus.BAD_REQUEST if from_client else HTTPStatus.BAD_GATEWAY
+        self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer without the end of a head
+
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> bytes | None:
         """Raise BadHead when the head is over a limit or certainly not HTTP."""
-        self.rest += data
+        self._buffer += data
         self.begun = self.begun or bool(data)
-        end = self.rest.find(b"\r\n\r\n", max(0, self._searched - 3))
-        if end < 0:
-            self._searched = len(self.rest)
-            self._check_beginning()
+        found = self._buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        end = len(self._buffer) if found < 0 else found + 4
+        self._check(self._buffer, end)
+        if _BARE_LF.search(self._buffer, self._searched, end):
+            raise BadHead(self._status, "a line of the head is not ended by CRLF")
+        if found < 0:
+            self._searched = end
             return None
-        raw, self.rest = self.rest[: end + 4], self.rest[end + 4 :]
+        raw = bytes(self._buffer[:end])
+        del self._buffer[:end]
         self._searched = 0
-        self._check_size(raw)
         return raw
 
-    def _check_size(self, raw: bytes) -> None:
-        if not self._from_client:
-            if len(raw) > HEAD_BYTES_MAX:
-                raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's response head is too large")
-            return
-        line = raw.find(b"\r\n")
-        if (line if line >= 0 else len(raw)) > TARGET_BYTES_MAX + 32:
-            raise BadHead(
-                HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {TARGET_BYTES_MAX} bytes"
-            )
-        if len(raw) > HEAD_BYTES_MAX:
-            raise BadHead(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request head exceeds {HEAD_BYTES_MAX} bytes"
-            )
 
-    def _check_beginning(self) -> None:
-        self._check_size(self.rest)
-        if self._from_client:
-            if not _GET.startswith(self.rest[: len(_GET)]) and not _may_be_request(self.rest):
-                raise BadHead(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request")
-        elif not b"HTTP/1.".startswith(self.rest[:7]):
-            raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's answer is not HTTP/1.1")
+def _check_request_beginning(data: bytearray, size: int) -> None:
+    method, space, _ = data[: min(size, _METHOD_BYTES_MAX + 1)].partition(b" ")
+    if (method and not _TOKEN.fullmatch(method)) or (not space and len(method) > _METHOD_BYTES_MAX):
+        raise BadHead(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request")
+    line_bytes_max = _METHOD_BYTES_MAX + TARGET_BYTES_MAX + len(b"  HTTP/1.1\r\n")
+    if size > line_bytes_max and data.find(b"\r\n", 0, line_bytes_max) < 0:
+        raise BadHead(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {TARGET_BYTES_MAX} bytes")
+    if size > HEAD_BYTES_MAX:
+        raise BadHead(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request head is larger than {HEAD_BYTES_MAX} bytes"
+        )
 
 
-_END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
-_GET = b"GET "
-_METHOD_BYTES_MAX = 32
-
-
-def _may_be_request(data: bytes) -> bool:
-    method, space, rest = data[: _METHOD_BYTES_MAX + 1].partition(b" ")
-    if not _TOKEN.fullmatch(method) or (not space and len(data) > _METHOD_BYTES_MAX):
-        return False
-    return b"\n" not in rest or b"\r\n" in data
+def _check_response_beginning(data: bytearray, size: int) -> None:
+    if not b"HTTP/1.".startswith(bytes(data[: min(size, 7)])):
+        raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's answer is not HTTP/1.1")
+    if size > HEAD_BYTES_MAX:
+        raise BadHead(HTTPStatus.BAD_GATEWAY, f"the upstream's response head is larger than {HEAD_BYTES_MAX} bytes")
 
 
 def parse_request(raw: bytes) -> Request:
-    """Read the head of an upgrade request. Raise BadHead (400, 426, 431, 505 …) for anything else."""
-    lines = _lines(raw, HTTPStatus.BAD_REQUEST)
-    parts = lines[0].split(b" ")
+    """Read the head of an upgrade request. Raise BadHead (400, 414, 426, 431, 505) for anything else."""
+    start, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    parts = start.split(b" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
         raise BadHead(HTTPStatus.BAD_REQUEST, "the request line is malformed")
-    return Request(raw, lines[0], _headers(lines[1:], HTTPStatus.BAD_REQUEST))
+    return Request(raw, start, _headers(lines, HTTPStatus.BAD_REQUEST))
 
 
 def parse_response(raw: bytes) -> Response:
     """Read the head of an upstream's answer. Raise BadHead (502) for a malformed one."""
-    lines = _lines(raw, HTTPStatus.BAD_GATEWAY)
-    return Response(raw, lines[0], _headers(lines[1:], HTTPStatus.BAD_GATEWAY))
-
-
-def _lines(raw: bytes, status: HTTPStatus) -> list[bytes]:
-    lines = raw[:-4].split(b"\r\n")
-    if any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines):
-        raise BadHead(status, "a line of the head is not ended by CRLF, or holds a NUL")
-    return lines
+    start, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    return Response(raw, start, _headers(lines, HTTPStatus.BAD_GATEWAY))
 
 
 def _headers(lines: Iterable[bytes], status: HTTPStatus) -> list[tuple[bytes, bytes]]:
@@ -169,7 +165,7 @@ def _headers(lines: Iterable[bytes], status: HTTPStatus) -> list[tuple[bytes, by
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name):
             raise BadHead(status, "a header line is malformed (folded, without a colon, or with a space before it)")
-        if not _VALUE.fullmatch(value):
+        if not _TEXT.fullmatch(value):
             raise BadHead(status, "a header value holds a control character")
         headers.append((name.lower(), value.strip(b" \t")))
     if len(headers) > HEADERS_MAX:
@@ -178,23 +174,28 @@ def _headers(lines: Iterable[bytes], status: HTTPStatus) -> list[tuple[bytes, by
     return headers
 
 
-def _check_request(head: Head, method: bytes, version: bytes) -> None:
-    if version != b"HTTP/1.1":
-        status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED if version.startswith(b"HTTP/") else HTTPStatus.BAD_REQUEST
+def _check_request(head: Request) -> None:
+    if head.version != b"HTTP/1.1":
+        status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED if head.version.startswith(b"HTTP/") else HTTPStatus.BAD_REQUEST
         raise BadHead(status, "a WebSocket handshake needs HTTP/1.1")
+    if not head.target.startswith(b"/"):
+        # RFC 9112, section 3.2: with CONNECT or an absolute URL the client would choose the target.
+        raise BadHead(HTTPStatus.BAD_REQUEST, "the request target is not a path")
+    if len(head.target) > TARGET_BYTES_MAX:
+        raise BadHead(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {TARGET_BYTES_MAX} bytes")
     if len(head.values(b"host")) != 1:
         raise BadHead(HTTPStatus.BAD_REQUEST, "a request needs exactly one Host header")
-    if head.values(b"transfer-encoding") or any(value != b"0" for value in head.values(b"content-length")):
+    if head.values(b"transfer-encoding") or head.values(b"content-length") not in ([], [b"0"]):
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
     upgrade = head.values(b"upgrade")
-    if not upgrade or b"upgrade" not in head.tokens(b"connection"):
+    nominated = head.tokens(b"connection")
+    if not upgrade or b"upgrade" not in nominated:
         raise BadHead(HTTPStatus.UPGRADE_REQUIRED, "only WebSocket upgrades are carried here")
-    if method != b"GET":
+    if head.method != b"GET":
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake is a GET request")
     if len(upgrade) != 1 or upgrade[0].lower() != b"websocket":
         raise BadHead(HTTPStatus.BAD_REQUEST, "only an upgrade to exactly 'websocket' is carried")
-    nominated = set(head.tokens(b"connection"))
-    if nominated & _END_TO_END or any(token.startswith(b"sec-websocket-") for token in nominated):
+    if any(token in _END_TO_END or token.startswith(b"sec-websocket-") for token in nominated):
         # A server that drops what Connection names would then decide without these.
         raise BadHead(HTTPStatus.BAD_REQUEST, "the Connection header names a header that must reach the server")
     keys = head.values(b"sec-websocket-key")
@@ -217,32 +218,39 @@ def accept_for(key: bytes) -> bytes:
 def is_tunnel(response: Response, request: Request) -> bool:
     """Whether a 101 really accepts this request: Upgrade, Connection and Sec-WebSocket-Accept (section 4.1)."""
     return (
-        [value.lower() for value in response.values(b"upgrade")] == [b"websocket"]
+        response.start.startswith(b"HTTP/1.1 101")
+        and [value.lower() for value in response.values(b"upgrade")] == [b"websocket"]
         and b"upgrade" in response.tokens(b"connection")
         and response.values(b"sec-websocket-accept") == [accept_for(request.key)]
     )
 
 
-def build_answer(status: int, headers: Iterable[tuple[str, str]] = (), body: str = "", *, reason: str = "") -> bytes:
-    """Make a complete response of our own, after which the connection ends."""
-    content = body.encode()
-    if not reason:
-        reason = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
+def build_answer(status: int, headers: Sequence[tuple[str, str]] = (), body: str = "", *, reason: str = "") -> bytes:
+    """Make a complete response of our own, after which the connection ends.
+
+    Raise ValueError for what would break out of its line; those who take text from outside refuse it before.
+    """
+    content = b"" if status in _BODILESS else body.encode()
     given = {name.lower() for name, _ in headers}
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
+    lines = [f"HTTP/1.1 {status} {reason or _PHRASES.get(status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
     if "content-type" not in given and content:
         lines.append("Content-Type: text/plain; charset=utf-8")
-    if "content-length" not in given:
+    if "content-length" not in given and status not in _BODILESS:
         lines.append(f"Content-Length: {len(content)}")
     if "connection" not in given:
         lines.append("Connection: close")
+    if any(map(_NOT_IN_A_LINE.search, lines)) or any(":" in name for name in given):
+        raise ValueError("a head can't hold CR, LF or NUL, nor a header's name a colon")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
 
 
-class _Chunk(Enum):
-    SIZE = 0
-    DATA = 1
-    TRAILER = 2
+class _Expect(Enum):
+    """What comes next in a chunked body (RFC 9112, section 7.1)."""
+
+    SIZE = auto()
+    DATA_END = auto()
+    TRAILER = auto()
 
 
 class BodyEnd:
@@ -250,25 +258,25 @@ class BodyEnd:
 
     def __init__(self, response: Response) -> None:
         self.is_over = False
-        self._need: int | None = None
-        self._chunk: _Chunk | None = None
-        self._line = b""
-        if response.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        self._need: int | None = None  # bytes of the body or chunk still to come; None up to the connection's end
+        self._expect: _Expect | None = None  # None where the body is not chunked
+        self._line = bytearray()
+        if response.status in _BODILESS:
             self.is_over = True
         elif response.values(b"transfer-encoding"):
             if response.tokens(b"transfer-encoding")[-1:] == [b"chunked"]:
-                self._chunk = _Chunk.SIZE
+                self._expect = _Expect.SIZE
         elif lengths := response.values(b"content-length"):
-            if len(lengths) != 1 or not lengths[0].isdigit():
+            if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
                 raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's Content-Length is malformed")
             self._need = int(lengths[0])
             self.is_over = self._need == 0
 
     def feed(self, data: bytes) -> bytes:
-        """Give the part of `data` that belongs to the body. Without a length, the body ends with the connection."""
+        """Give the part of `data` that belongs to the body. Raise BadHead where its chunks are malformed."""
         if self.is_over:
             return b""
-        if self._chunk is not None:
+        if self._expect is not None:
             return self._feed_chunked(data)
         if self._need is None:
             return data
@@ -280,31 +288,35 @@ class BodyEnd:
     def _feed_chunked(self, data: bytes) -> bytes:
         at = 0
         while at < len(data) and not self.is_over:
-            if self._chunk is _Chunk.DATA:
-                step = min(self._need or 0, len(data) - at)
-                self._need = (self._need or 0) - step
+            if self._need:
+                step = min(self._need, len(data) - at)
+                self._need -= step
                 at += step
-                if not self._need:
-                    self._chunk = _Chunk.SIZE
                 continue
-            newline = data.find(b"\n", at)
-            stop = len(data) if newline < 0 else newline + 1
+            stop = data.find(b"\n", at) + 1 or len(data)
             self._line += data[at:stop]
             at = stop
-            if len(self._line) > HEAD_BYTES_MAX:
-                raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's chunked body is malformed")
-            if newline >= 0:
-                self._end_line(self._line.strip(b"\r\n"))
-                self._line = b""
+            if len(self._line) > CHUNK_LINE_BYTES_MAX:
+                raise _malformed_chunk()
+            if self._line.endswith(b"\n"):
+                self._end_line(bytes(self._line))
+                self._line.clear()
         return data[:at]
 
     def _end_line(self, line: bytes) -> None:
-        if self._chunk is _Chunk.TRAILER:
-            self.is_over = not line
-            return
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's chunked body is malformed") from None
-        self._need = size + 2  # the CRLF behind the data
-        self._chunk = _Chunk.DATA if size else _Chunk.TRAILER
+        if not line.endswith(b"\r\n"):
+            raise _malformed_chunk()
+        match self._expect:
+            case _Expect.TRAILER:
+                self.is_over = line == b"\r\n"
+            case _Expect.DATA_END if line == b"\r\n":
+                self._expect = _Expect.SIZE
+            case _Expect.SIZE if size := _CHUNK_LINE.fullmatch(line[:-2]):
+                self._need = int(size[1], 16)
+                self._expect = _Expect.DATA_END if self._need else _Expect.TRAILER
+            case _:
+                raise _malformed_chunk()
+
+
+def _malformed_chunk() -> BadHead:
+    return BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's chunked body is malformed")

@@ -5,10 +5,14 @@ go uncompressed, so what must be rewritten on such a stream goes out plain.
 import zlib
 from enum import Enum, auto
 
-from .frames import Side
+from .frames import SIDES, Side
 from .http import Response
 
+FINAL_BLOCKS_MAX = 64  # in one message; each restarts the inflater
 _TAIL = b"\x00\x00\xff\xff"  # section 7.2.2
+_PARAMETERS = {
+    f"{side.label}_{name}".encode() for side in SIDES for name in ("no_context_takeover", "max_window_bits")
+}  # section 7.1
 
 
 class Untracked(Exception):
@@ -27,20 +31,20 @@ class Negotiated:
     """The extensions of a 101 response (RFC 6455, section 9.1)."""
 
     def __init__(self, response: Response) -> None:
-        offers = [offer.strip() for offer in b",".join(response.values(b"sec-websocket-extensions")).split(b",")]
-        offers = [offer for offer in offers if offer]
         self.extension = Extension.NONE
-        self._parameters: dict[bytes, bytes] = {}
+        self._parameters: set[bytes] = set()
+        offers = response.tokens(b"sec-websocket-extensions")
         if not offers:
             return
-        name, *parameters = (part.strip() for part in offers[0].split(b";"))
-        if len(offers) > 1 or name.lower() != b"permessage-deflate":
-            self.extension = Extension.UNKNOWN
-            return
-        self.extension = Extension.DEFLATE
-        for parameter in parameters:
-            key, _, value = parameter.partition(b"=")
-            self._parameters[key.strip().lower()] = value.strip().strip(b'"')
+        name, *parameters = (part.partition(b"=")[0].strip() for part in offers[0].split(b";"))
+        self._parameters = set(parameters)
+        is_known = (
+            len(offers) == 1
+            and name == b"permessage-deflate"
+            and len(self._parameters) == len(parameters)
+            and self._parameters <= _PARAMETERS
+        )
+        self.extension = Extension.DEFLATE if is_known else Extension.UNKNOWN
 
     def inflater(self, side: Side, message_bytes_max: int) -> "Inflater | None":
         """The reader for what `side` sends; None where nothing is compressed."""
@@ -64,20 +68,35 @@ class Inflater:
         """Inflate one message's payload. Raise Untracked where it can't be; with takeover, from then on always."""
         if self.is_lost:
             raise Untracked("an earlier message could not be read")
-        if not self.takeover:
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            data = self._inflate.decompress(payload + _TAIL, self._size_max + 1)
+            return self._read(payload)
         except zlib.error as error:
             self.lose()
             raise Untracked(f"not a deflate stream: {error}") from None
-        if len(data) > self._size_max or self._inflate.unconsumed_tail:
+        except Untracked:
             self.lose()
-            raise Untracked(f"a message inflates to more than {self._size_max} bytes")
-        if self._inflate.eof:
-            # A final block ended the stream (section 7.2.3.5 allows it); what follows starts a new one.
+            raise
+
+    def _read(self, payload: bytes) -> bytes:
+        if not self.takeover:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        return data
+        if not payload:
+            return b""  # not a deflate stream, but there is only one thing it can mean
+        data = b""
+        rest = payload + _TAIL
+        for _ in range(FINAL_BLOCKS_MAX):
+            data += self._inflate.decompress(rest, self._size_max + 1 - len(data))
+            if len(data) > self._size_max:
+                raise Untracked(f"a message inflates to more than {self._size_max} bytes")
+            if not self._inflate.eof:
+                return data
+            # A final block ended the stream (section 7.2.3.4 allows it); what follows starts a new one. Should a peer
+            # keep its window across it, zlib can't: the next reference into it is an error, not wrong text.
+            rest = self._inflate.unused_data
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            if len(rest) <= len(_TAIL):
+                return data
+        raise Untracked(f"a message holds more than {FINAL_BLOCKS_MAX} final blocks")
 
     def lose(self) -> None:
         """A message passed unread: with context takeover nothing behind it can be read."""

@@ -2,8 +2,9 @@
 
 from functools import cached_property
 
-from .frames import FIN, RSV1, Opcode, Piece, parse_frame
+from .frames import FIN, RSV1, Opcode, Piece, parse_frame, parse_mask
 
+FRAGMENTS_MAX = 16 * 1024  # of one message that is put together; each takes memory beside its bytes
 OPCODE_NAMES = {opcode.value: opcode.name.lower() for opcode in Opcode}
 
 
@@ -17,6 +18,10 @@ class Message:
     def raw(self) -> bytes:
         """The very bytes that came."""
         return self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+
+    def is_over(self, size_max: int) -> bool:
+        """Whether it is too large, or in too many fragments, to be judged: the same whether it came at once or not."""
+        return len(self.raw) > size_max or len(self.frames) > FRAGMENTS_MAX
 
     @property
     def opcode(self) -> int:
@@ -34,7 +39,7 @@ class Message:
     @cached_property
     def mask(self) -> bytes:
         """The mask key of the first frame."""
-        return parse_frame(self.frames[0]).mask
+        return parse_mask(self.frames[0])
 
     @cached_property
     def payload(self) -> bytes:
@@ -47,56 +52,74 @@ class Message:
 class Assembler:
     """Collect pieces into messages. A control frame between fragments is a message of its own."""
 
-    __slots__ = ("_control", "_frames", "_parts", "control_size", "message_size")
+    __slots__ = ("_control", "_fragments", "_fragments_size", "_part")
 
     def __init__(self) -> None:
-        self.message_size = 0  # bytes of the message in progress
-        self.control_size = 0  # bytes of the control frame in progress
-        self._frames: list[bytes] = []  # complete frames of the message in progress
-        self._parts: list[bytes] = []  # parts of its frame in progress
-        self._control: list[bytes] = []  # parts of a control frame in progress
+        self._fragments: list[bytes] = []  # complete frames of the message in progress
+        self._fragments_size = 0
+        self._part = bytearray()  # of its frame in progress
+        self._control = bytearray()  # of a control frame in progress
+
+    @property
+    def message_size(self) -> int:
+        """Of the message in progress."""
+        return self._fragments_size + len(self._part)
+
+    @property
+    def control_size(self) -> int:
+        """Of the control frame in progress."""
+        return len(self._control)
 
     @property
     def size(self) -> int:
-        """Bytes collected and not yet part of a complete message."""
-        return self.message_size + self.control_size
+        """Of all that is incomplete."""
+        return self._fragments_size + len(self._part) + len(self._control)
+
+    def is_message_over(self, size_max: int) -> bool:
+        """Whether the message in progress is too large, or in too many fragments, to be put together."""
+        return self.message_size > size_max or len(self._fragments) > FRAGMENTS_MAX
 
     @property
     def first(self) -> int:
         """The first byte of the message in progress."""
-        return (self._frames or self._parts)[0][0]
+        return (self._fragments[0] if self._fragments else self._part)[0]
 
     def feed(self, piece: Piece) -> Message | None:
         """Take a piece; return the message it completes."""
+        frame = piece.data
+        if not (piece.starts and piece.ends):
+            part = self._control if piece.is_control else self._part
+            part += frame
+            if not piece.ends:
+                return None
+            frame = bytes(part)
+            part.clear()
         if piece.is_control:
-            self._control.append(piece.data)
-            self.control_size += len(piece.data)
-            return Message([self.take_control()]) if piece.ends else None
-        self._parts.append(piece.data)
-        self.message_size += len(piece.data)
-        if not piece.ends:
-            return None
-        self._frames.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-        self._parts.clear()
+            return Message([frame])
         if piece.first < FIN:
+            self._fragments.append(frame)
+            self._fragments_size += len(frame)
             return None
-        frames, self._frames = self._frames, []
-        self.message_size = 0
+        frames = [*self._fragments, frame]
+        self._fragments.clear()
+        self._fragments_size = 0
         return Message(frames)
 
     def peek(self) -> bytes:
         """What is incomplete, in an order that keeps the stream well-formed."""
-        return b"".join(self._frames + self._parts + self._control)
+        return b"".join([*self._fragments, self._part, self._control])
 
     def take(self) -> bytes:
         """Give up what is incomplete."""
         data = self.peek()
-        self.message_size = self.control_size = 0
-        self._frames, self._parts, self._control = [], [], []
+        self._fragments.clear()
+        self._fragments_size = 0
+        self._part.clear()
+        self._control.clear()
         return data
 
     def take_control(self) -> bytes:
         """Give up the control frame in progress."""
-        data = self._control[0] if len(self._control) == 1 else b"".join(self._control)
-        self._control, self.control_size = [], 0
+        data = bytes(self._control)
+        self._control.clear()
         return data

@@ -75,7 +75,7 @@ async def speak(stage: Stage, method: str, path: str, *headers: str, body: bytes
     port = str(stage.control.port)
     said = "\r\n".join(headers).replace("{host}", "Host: 127.0.0.1:{port}").replace("{port}", port)
     length = f"Content-Length: {len(body)}\r\n" if body else ""
-    writer.write(f"{method} {path} HTTP/1.1\r\n{said}\r\n{length}Connection: close\r\n\r\n".encode() + body)
+    writer.write(f"{method} {path} HTTP/1.1\r\n{said}\r\n{length}Connection: close\r\n\r\n".encode("latin-1") + body)
     head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     await writer.wait_closed()
@@ -210,6 +210,29 @@ def test_every_answer_keeps_browsers_careful(run: Run) -> None:
                 assert headers["x-content-type-options"] == "nosniff"
                 assert headers["cache-control"] == "no-store"
                 assert headers["server"] == "chaosproxy"
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "{host}\r\nAuthorization: Bearer \xff",
+        "{host}\r\nOrigin: http://\xff",
+        "Host: \xff",
+        "{host}\r\nContent-Type: \xff/\xff; charset=\xff",
+        "{host}\r\nContent-Type: application/json; charset=nothing",
+        "{host}\r\nLast-Event-ID: \xff",
+        "{host}\r\nAccept: \xff",
+    ],
+)
+def test_no_bytes_in_a_header_are_an_error_of_ours(run: Run, headers: str) -> None:
+    async def story() -> None:
+        async with staged(token=TOKEN) as stage:
+            for path in ("/api/state", "/api/rules/%ff", "/%ff", "/metrics?\xff", "/api/connections/%00/reset"):
+                for method in ("GET", "DELETE", "POST"):
+                    reply = await speak(stage, method, path, f"Authorization: Bearer {TOKEN}", headers, body=b"\xff")
+                    assert reply.status < 500, (method, path, reply)
 
     run(story())
 

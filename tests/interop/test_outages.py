@@ -1,8 +1,8 @@
 """The real pusher-js through the proxy, before our demo server and before real soketi: short and long outages.
 
-Each run waits for events. It asserts the order of the states and one window for each edge; the times come from pusher-js
-8.6 itself: a plain close is followed by a retry after 1000 ms, a silent link is noticed activityTimeout + pongTimeout
-after the last message, `unavailable` comes unavailableTimeout later, and attempts are 15 s apart.
+Each run waits for events. It asserts the order of the states and one window for each edge. The times come from
+pusher-js 8.6 itself: a plain close is followed by a retry after 1000 ms; a silent link is noticed activityTimeout and
+pongTimeout after the last message; `unavailable` comes unavailableTimeout later; attempts are 15 s apart.
 """
 
 import contextlib

@@ -1,0 +1,206 @@
+"""The verbs as users call them: what is said, where, and the exit code."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chaosproxy import library
+from chaosproxy.faults import FAULTS
+
+PATIENCE_S = 20
+ASKING = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+ACCEPTING = (  # RFC 6455, section 1.3
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+class Ran:
+    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+
+def chaosproxy(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
+    return Ran(
+        subprocess.run(
+            [sys.executable, "-m", "chaosproxy", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            check=False,
+        )
+    )
+
+
+@contextmanager
+def running(*arguments: str, upstream: str = "ws://127.0.0.1:9") -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "chaosproxy", "run", upstream, "--control", "none", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def greeted(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr
+    return process.stderr.readline()
+
+
+def rest(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr
+    return process.stderr.read()
+
+
+class TestProfiles:
+    def test_are_listed_with_what_they_reproduce(self) -> None:
+        ran = chaosproxy("profiles")
+        assert (ran.code, ran.err) == (0, "")
+        assert [line.split()[0] for line in ran.out.splitlines()] == library.names()
+
+    def test_one_is_printed_as_it_is(self) -> None:
+        assert chaosproxy("profiles", "hang").out == library.text("hang")
+
+    def test_an_unknown_one_is_answered_by_the_nearest(self) -> None:
+        ran = chaosproxy("profiles", "hangs")
+        assert ran.code == 2
+        assert "nearest: hang" in ran.err
+
+    def test_good_ones_are_valid(self) -> None:
+        ran = chaosproxy("validate", *library.names())
+        assert (ran.code, ran.err) == (0, "")
+        assert [line.split()[:2] for line in ran.out.splitlines()] == [["ok", name] for name in library.names()]
+
+    def test_every_problem_comes_at_once(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text(
+            "version: 1\nname: bad\nphases:\n  - name: one\n    lasts: 5\n    rules:\n      - latencie: 1s\n"
+        )
+        ran = chaosproxy("validate", "hang", "bad.yaml", "./none.yaml", cwd=tmp_path)
+        assert ran.code == 2
+        assert ran.out.startswith("ok hang ")
+        assert "bad.yaml:5:12: phases[0].lasts: expected a duration" in ran.err
+        assert "bad.yaml:7:9:" in ran.err and "did you mean latency" in ran.err
+        assert "none.yaml: no such file or directory" in ran.err
+
+
+class TestReference:
+    def test_faults_are_listed_and_described(self) -> None:
+        assert all(name in chaosproxy("faults").out for name in FAULTS)
+        assert "acts    on the listener" in chaosproxy("faults", "refuse").out
+
+    def test_an_unknown_fault_is_answered_by_the_nearest(self) -> None:
+        ran = chaosproxy("faults", "refused")
+        assert (ran.code, ran.err) == (2, "chaosproxy: unknown fault refused; did you mean refuse?\n")
+
+    def test_the_schema_is_json(self) -> None:
+        assert "phases" in json.loads(chaosproxy("schema").out)["properties"]
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "which server? For example: chaosproxy run ws://localhost:6001"),
+            (["wss://example.com:443"], "wss:// is not supported yet"),
+            (["ws://localhost:6001/app"], "takes no path"),
+            (["ws://a:1", "--upstream", "ws://b:1"], "named twice"),
+            (["ws://127.0.0.1:7001"], "would call itself"),
+            (["ws://a:1", "--control", "127.0.0.1:7001"], "--listen and --control are the same"),
+            (["ws://a:1", "--profile", "hangs"], "nearest: hang"),
+            (["ws://a:1", "--profile", "hang", "--fault", "hang"], "expected one of --profile"),
+            (["ws://a:1", "--fault", "clothe=4200@5s"], "did you mean close"),
+            (["ws://a:1", "--grace", "10"], "a duration with a unit"),
+            (["ws://a:1", "--journal", "/nowhere/j"], "the journal /nowhere/j can't be written"),
+            (["ws://8.8.8.8:1", "--fault", "close={code: 4200, to: server}@5s"], "start with --i-own-this-server"),
+        ],
+    )
+    def test_a_mistake_is_met_with_its_remedy(self, arguments: list[str], message: str) -> None:
+        ran = chaosproxy("run", *arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert message in " ".join(ran.err.split())
+        assert "Traceback" not in ran.err
+
+    def test_a_whole_profile_may_stand_in_the_environment(self) -> None:
+        ran = chaosproxy("run", "ws://a:1", env={"CHAOSPROXY_PROFILE_YAML": "version: 1\nphases: 7\n"})
+        assert ran.code == 2
+        assert "CHAOSPROXY_PROFILE_YAML:2:9: phases: expected" in ran.err
+
+    def test_options_win_over_the_environment(self) -> None:
+        env = {"CHAOSPROXY_UPSTREAM": "ws://a:1", "CHAOSPROXY_PROFILE": "hang"}
+        ran = chaosproxy("run", "--fault", "clothe", env=env)
+        assert "clothe" in ran.err
+
+    def test_an_upstream_is_checked_when_asked_for(self) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            ran = chaosproxy("run", f"ws://127.0.0.1:{bound.getsockname()[1]}", "--check-upstream")
+        assert ran.code == 3
+        assert "can't be reached: connection refused" in ran.err
+
+    @pytest.mark.parametrize("option", ["--listen", "--control"])
+    def test_a_busy_port_is_told_with_its_holder(self, option: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            others = ["--listen", "127.0.0.1:0"] if option == "--control" else ["--control", "none"]
+            ran = chaosproxy("run", "ws://127.0.0.1:9", *others, option, f"127.0.0.1:{port}")
+        assert ran.code == 4
+        assert f"port {port} ({option}) is taken by " in ran.err
+        assert f"(pid {os.getpid()})" in ran.err
+
+    def test_health_says_that_nobody_answers(self) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            ran = chaosproxy("health", env={"CHAOSPROXY_CONTROL": f"127.0.0.1:{bound.getsockname()[1]}"})
+        assert ran.code == 1
+        assert "nobody answers" in ran.err
+
+
+class TestRun:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    def test_a_signal_drains_and_exits_0(self, number: signal.Signals, loop: str) -> None:
+        with running("--listen", "127.0.0.1:0", "--loop", loop) as process:
+            assert greeted(process).startswith("point your client at ws://127.0.0.1:")
+            process.send_signal(number)
+            code, err = process.wait(PATIENCE_S), rest(process)
+        assert code == 0
+        assert "new Pusher(key" in err
+        assert err.endswith("0 attempts, 0 connections opened; faults struck: none\n")
+
+    def test_quiet_says_nothing_and_the_journal_may_go_to_stdout(self) -> None:
+        with running("-q", "--listen", "127.0.0.1:0", "--journal", "-") as process:
+            assert process.stdout
+            header = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+            code, err = process.wait(PATIENCE_S), rest(process)
+        assert (code, header["profile"], err) == (0, "none", "")
+
+    def test_a_second_signal_ends_at_once(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as upstream, socket.socket() as client:
+            url = f"ws://127.0.0.1:{upstream.getsockname()[1]}"
+            with running("--listen", "127.0.0.1:0", upstream=url) as process:
+                port = int(greeted(process).split(":")[2].split()[0])
+                client.connect(("127.0.0.1", port))
+                client.sendall(ASKING)
+                server, _ = upstream.accept()
+                server.recv(4096)
+                server.sendall(ACCEPTING)
+                client.recv(4096)
+                process.send_signal(signal.SIGINT)
+                assert process.stderr and any("draining 1 connections" in line for line in process.stderr)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(PATIENCE_S) == 130
+                server.close()

@@ -1,0 +1,25 @@
+from chaosproxy.cli.greeting import greeting, no_client_yet
+from chaosproxy.profile import EMPTY
+from chaosproxy.proxy import Address
+
+UPSTREAM = Address("soketi", 6001)
+
+
+def test_clients_are_told_where_to_point_and_what_to_paste() -> None:
+    lines = greeting(UPSTREAM, Address("127.0.0.1", 7001), "none", EMPTY, 7)
+    assert lines[0] == "point your client at ws://127.0.0.1:7001 (was :6001)"
+    assert 'wsHost: "127.0.0.1", wsPort: 7001, forceTLS: false, enabledTransports: ["ws"]' in lines[1]
+    assert 'io("http://127.0.0.1:7001", {transports: ["websocket"]})' in lines[2]
+    assert f"profile   none ({EMPTY.digest}), seed 7" in lines
+
+
+def test_a_wildcard_is_named_by_an_address_that_clients_can_use() -> None:
+    (first, *_) = greeting(UPSTREAM, Address("0.0.0.0", 7001), "none", EMPTY, 0)
+    assert first == "point your client at ws://127.0.0.1:7001 (was :6001) (listening on 0.0.0.0:7001)"
+
+
+def test_without_a_client_the_usual_causes_are_named() -> None:
+    words = no_client_yet(UPSTREAM, Address("127.0.0.1", 7001), 10)
+    assert "no client has connected for 10 s. Does the app still use :6001? Set wsPort: 7001" in words
+    assert words.endswith("--listen 0.0.0.0:7001")
+    assert "--listen" not in no_client_yet(UPSTREAM, Address("0.0.0.0", 7001), 10)

@@ -1,0 +1,108 @@
+"""Lines made from events; times are seconds."""
+
+from chaosproxy.cli import narrate
+from chaosproxy.cli.narrate import CONTAINER_REMEDY, POLLING_REMEDY, TLS_REMEDY, Narrator
+from chaosproxy.engine import Limits, Reading
+from chaosproxy.events import (
+    Accepted,
+    Answered,
+    Asked,
+    Closed,
+    Dialled,
+    Event,
+    Listening,
+    Opened,
+    PhaseEntered,
+    Reported,
+    Struck,
+    Subscribed,
+)
+from chaosproxy.proxy import Address
+from chaosproxy.session import Session
+from chaosproxy.units import SECOND
+from chaosproxy.wire.frames import Side
+from chaosproxy.world import Told
+
+OFFSET_WIDTH = len("    1.500  ")
+UPSTREAM = Address("localhost", 6001)
+
+
+def session(attempt: int, connection: int = 0, client: str = "") -> Session:
+    made = Session(attempt, Limits(1024, 1024), Reading(None, False, False), 0)
+    made.connection, made.client = connection, client
+    return made
+
+
+def lines(*happened: tuple[Session | None, Event], at: float = 1.5, is_verbose: bool = False) -> list[str]:
+    narrator = Narrator(UPSTREAM, 0, is_verbose)
+    told = [Told(int(at * SECOND), where, event) for where, event in happened]
+    return [line[OFFSET_WIDTH:] for item in told for line in narrator.tell(item)]
+
+
+def test_a_line_has_its_time_in_seconds() -> None:
+    (line,) = Narrator(UPSTREAM, SECOND).tell(Told(3 * SECOND // 2, None, PhaseEntered("outage", 2, "time")))
+    assert line == "    0.500  phase outage (time)"
+
+
+def test_a_connection_tells_its_story_in_plain_words() -> None:
+    one = session(3, 1, "anna")
+    assert lines(
+        (one, Accepted("127.0.0.1:5000")),
+        (one, Asked("anna", 1, "/app/key", ("host",))),
+        (one, Dialled("")),
+        (one, Answered(101, "server", "")),
+        (one, Opened("permessage-deflate")),
+        (one, Subscribed("news")),
+        (one, Struck("drop-1", "drop", Side.CLIENT, 7, "")),
+        (one, Closed("rule", "close", 4200)),
+    ) == [
+        "connection 1 of anna open (permessage-deflate)",
+        "connection 1 of anna subscribed to news",
+        "drop struck connection 1 of anna, message 7 from the client",
+        "connection 1 of anna over: close 4200 by the rule",
+    ]
+
+
+def test_details_are_for_the_verbose() -> None:
+    assert lines((session(3), Accepted("127.0.0.1:5000")), is_verbose=True) == ["attempt 3 from 127.0.0.1:5000"]
+
+
+def test_what_peers_say_can_not_write_on_the_terminal() -> None:
+    one = session(1, 1, "\x1b[31mred")
+    (line,) = lines((one, Subscribed("a\r\n\x1b]0;title\x07" + "x" * 500)))
+    assert line.isprintable()
+    assert len(line) < 200
+    (said,) = lines((None, Reported("app", "ready\n", "\u202e")))
+    assert said == r"client app says ready\n: \u202e"
+
+
+def test_a_tls_hello_gets_its_remedy_once_per_source() -> None:
+    hello = Answered(400, "proxy", "a TLS hello came to a plaintext port: …")
+    told = [
+        (session(number), event)
+        for number, peer in enumerate(["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"])
+        for event in (Accepted(peer), hello)
+    ]
+    assert [line for line in lines(*told) if "warning" in line] == [f"warning: {TLS_REMEDY}"] * 2
+
+
+def test_plain_http_gets_its_remedy() -> None:
+    told = lines((session(1), Answered(426, "proxy", "only WebSocket upgrades are carried here")))
+    assert told[-1] == f"warning: {POLLING_REMEDY}"
+    assert "enabledTransports: ['ws']" in POLLING_REMEDY
+
+
+def test_an_upstream_that_is_down_is_warned_of_once() -> None:
+    failed = Dialled("localhost:6001: connection refused")
+    told = lines((session(1, 1), failed), (session(2, 2), failed))
+    assert [line for line in told if "warning" in line] == [f"warning: the upstream {UPSTREAM}: {CONTAINER_REMEDY}"]
+    assert "localhost is the container" in CONTAINER_REMEDY
+
+
+def test_a_flood_is_cut_and_counted() -> None:
+    narrator = Narrator(UPSTREAM, 0)
+    flood = [line for _ in range(500) for line in narrator.tell(Told(0, session(1, 1), Opened("")))]
+    after = narrator.tell(Told(SECOND, None, Listening(True, "time")))
+    assert len(flood) == narrate.LINES_PER_SECOND_MAX
+    assert after[0].endswith(f"… {500 - narrate.LINES_PER_SECOND_MAX} more lines (the journal has them all)")
+    assert after[1].endswith("listening again (time)")
