@@ -99,7 +99,7 @@ class _Run:
         if kind == "framed":
             _hear_message(connection, str(side), record)
         elif kind == "struck" and side:
-            connection.sides[str(side)].append([self.phase, *_item(record, (*_FIELDS[kind], "message"))])
+            connection.sides[str(side)].append([self.phase, *_item(record, (*_FIELDS[kind], "turn"))])
         elif kind == "dialled":
             connection.items.append([kind, "failed" if record.get("error") else "succeeded"])
         elif kind == "subscribed":

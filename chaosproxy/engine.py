@@ -26,10 +26,10 @@ from .events import (
     Suppressed,
     Unjudged,
 )
-from .faults import Delivery, Dice, Fault, Moment
-from .match import Match
-from .profile import BoundRule
+from .faults import Delivery
+from .link import Link
 from .protocols import NOTHING, Meaning, Protocol
+from .tally import Tally
 from .wire.frames import RSV1, Piece, Side, Splitter, build_frame
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
 from .wire.messages import OPCODE_NAMES, Assembler, Message
@@ -57,52 +57,12 @@ class Reading(NamedTuple):
     frames_journalled: bool = False
 
 
-class Link:
-    """One rule on one connection: its dice per side, and what it has done."""
-
-    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told")
-
-    def __init__(self, rule: BoundRule, seed: int, place: Sequence[str | int]) -> None:
-        self.rule = rule
-        self.dice = [Dice(seed, (rule.id, *place, side.label)) for side in Side]
-        self.has_acted = False
-        self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
-        self.strikes = 0
-        self.told: set[str] = set()  # what has been journalled once
-        self.judges = not rule.fault.is_timing or rule.when.reads_content
-        # A timing rule that names no messages is a property of the link: control frames are held too.
-        self.is_steady = rule.fault.is_timing and not rule.when.names_messages and rule.when.chance is None
-
-    @property
-    def fault(self) -> Fault:
-        return self.rule.fault
-
-    @property
-    def when(self) -> Match:
-        return self.rule.when
-
-    @property
-    def acts_on_connections(self) -> bool:
-        """Whether the fault acts on a whole connection, with no message being named."""
-        return self.fault.effect() is not None and not self.when.names_messages
-
-    def acts_on_messages(self, side: Side) -> bool:
-        return Moment.MESSAGE in self.fault.moments and not self.acts_on_connections and self.when.takes_side(side)
-
-    def takes_turn(self, side: Side) -> bool:
-        """Count a message that satisfies all other conditions; whether the counting ones and chance hold."""
-        dice = self.dice[side]
-        dice.turn()
-        if not self.when.takes_ordinal(dice.ordinal):
-            return False
-        return self.when.chance is None or dice.throw() < self.when.chance
-
-
 class _Held(NamedTuple):
     due: int
     data: bytes
     ends: bool  # a frame ends with it
     observed: Established | Subscribed | None = None  # what its peer will know once it has this
+    came: int = 0  # where a rule delays it, when it came
 
 
 class Direction:
@@ -117,6 +77,7 @@ class Direction:
         side: Side,
         limits: Limits,
         reading: Reading,
+        tally: Tally,
         events: list[Event],
         on_effect: Callable[[Link | None, Effect, Side, int], None],
         on_close: Callable[[Side], None],
@@ -131,6 +92,7 @@ class Direction:
         self.opened_at = 0
         self.held = 0
         self.last_due = 0  # when the last of what is held leaves
+        self._tally = tally
         self._limits = limits
         self._reading = reading
         self._reads = self.lane is Lane.READ
@@ -208,6 +170,13 @@ class Direction:
         return not self._queue and not self._assembler.size and len(self.splitter.head) == self.splitter.gone
 
     @property
+    def is_readable(self) -> bool:
+        """Whether the content of messages can be read, and so changed."""
+        if self._extension is Extension.DEFLATE:
+            return self._inflater is not None and not self._inflater.is_lost
+        return self._extension is Extension.NONE
+
+    @property
     def is_full(self) -> bool:
         return self.held >= self._limits.held_bytes_max
 
@@ -238,7 +207,11 @@ class Direction:
         """Let go of what is due."""
         if self.gate is None:
             while self._queue and self._queue[0].due <= now:
-                self._send(self._pop())
+                held = self._pop()
+                if 0 < held.came < held.due:
+                    self._tally.delays.add(held.due - held.came)
+                    self._tally.delay_errors.add(now - held.due)
+                self._send(held)
             if not self._queue:
                 self._change_lane(now)
         self._check_limit()
@@ -337,7 +310,7 @@ class Direction:
             elif piece.starts and piece.first & 0x0F:
                 self._delay = self._flow_delay(piece, now)
             delay = self._control_delay if piece.is_control else self._delay
-            self._hold(_Held(now + delay, piece.data, piece.ends))
+            self._hold(_Held(now + delay, piece.data, piece.ends, came=now))
             return
         message = self._assembler.feed(piece)
         size_max = self._limits.judged_bytes_max
@@ -351,7 +324,7 @@ class Direction:
                 if self._can_lose(message):
                     self._lose(message)
                 else:
-                    self._deliver(message, content, (Delivery(now, message),), NOTHING)
+                    self._deliver(message, content, (Delivery(now, message),), NOTHING, now)
                 return
             self._judge(message, now)
         elif piece.is_control and self._assembler.control_size > size_max:
@@ -438,7 +411,7 @@ class Direction:
                         self._strike(link)
                     dice = link.dice[self.side]
                     deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
-        self._deliver(message, content, deliveries, meaning)
+        self._deliver(message, content, deliveries, meaning, now)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:
         if not self._is_of_age(link, now):
@@ -452,9 +425,7 @@ class Direction:
 
     def _can_act(self, link: Link, message: Message) -> bool:
         """Removing or changing a message of a compressed stream needs the stream to be readable."""
-        if not link.fault.is_loss or message.is_control or self._extension is Extension.NONE:
-            return True
-        if self._inflater and not self._inflater.is_lost and self._extension is Extension.DEFLATE:
+        if not link.fault.is_loss or message.is_control or self.is_readable:
             return True
         if "unreadable" not in link.told:
             link.told.add("unreadable")
@@ -469,12 +440,14 @@ class Direction:
     def _strike(self, link: Link) -> None:
         link.has_acted = True
         link.strikes += 1
+        self._tally.strike(link.fault.name)
         if link.fault.is_timing:
             # Every message is struck, so only the first of a side is worth a line; all are counted.
             if self.side.label in link.told:
                 return
             link.told.add(self.side.label)
-        self._events.append(Struck(link.rule.id, link.fault.name, self.side, self._ordinal, ""))
+        turn = link.dice[self.side].ordinal
+        self._events.append(Struck(link.rule.id, link.fault.name, self.side, self._ordinal, turn))
 
     def _content(self, message: Message) -> bytes | None:
         """The message's payload as its sender meant it; None where it can't be read."""
@@ -501,7 +474,7 @@ class Direction:
         return meaning
 
     def _deliver(
-        self, message: Message, content: bytes | None, deliveries: Sequence[Delivery], meaning: Meaning
+        self, message: Message, content: bytes | None, deliveries: Sequence[Delivery], meaning: Meaning, now: int
     ) -> None:
         if self.is_shut:
             self._events.append(Discarded(self.side, len(message.raw)))
@@ -525,13 +498,11 @@ class Direction:
                 else:
                     self._give_up()
                     return
-            self._hold(_Held(delivery.due, data, ends=True, observed=meaning.observed))
+            self._hold(_Held(delivery.due, data, ends=True, observed=meaning.observed, came=now))
 
     def _can_lose(self, message: Message) -> bool:
         """Whether a message can be taken out of the stream without destroying what follows."""
-        if self._extension is Extension.NONE or message.is_control:
-            return True
-        return self._extension is Extension.DEFLATE and self._inflater is not None and not self._inflater.is_lost
+        return message.is_control or self.is_readable
 
     def _lose(self, message: Message) -> None:
         if message.is_compressed and self._extension is Extension.DEFLATE:

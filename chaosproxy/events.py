@@ -211,7 +211,7 @@ class Struck(NamedTuple):
     fault: str
     side: Side | None
     message: int | None  # ordinal among the messages of that side, from 1
-    detail: str
+    turn: int | None  # ordinal among those that satisfy the rule's other conditions
 
 
 class Healed(NamedTuple):

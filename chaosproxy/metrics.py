@@ -6,8 +6,8 @@ peer says becomes a label. The registry is our own, so several proxies and tests
 
 import asyncio
 import platform
-from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -26,44 +26,25 @@ from .faults import FAULTS
 from .journal import Journal
 from .proxy import Proxy
 from .session import Session
+from .tally import Buckets, Tally
 from .units import SECOND
 from .wire.frames import SIDES
 from .wire.messages import OPCODE_NAMES
 from .world import Told, Totals
 
-HANDSHAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-_OUTCOMES = ("opened", "failed")
-_ENDINGS = frozenset({"fin", "reset", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
+HANDSHAKE_BOUNDS = tuple(
+    round(bound * SECOND) for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+)
+_OUTCOMES = ("opened", "failed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
+_ENDINGS = frozenset({"fin", "reset", "timeout", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
 _INITIATORS = frozenset({"client", "server", "rule", "proxy"})
-
-
-class Histogram:
-    """Counts of durations in nanoseconds, by bucket of seconds."""
-
-    def __init__(self, buckets: tuple[float, ...]) -> None:
-        self._buckets = buckets
-        self._limits = [round(bucket * SECOND) for bucket in buckets]
-        self._counts = [0] * (len(buckets) + 1)
-        self._sum = 0
-
-    def observe(self, duration: int) -> None:
-        self._counts[bisect_left(self._limits, duration)] += 1
-        self._sum += duration
-
-    def family(self, name: str, about: str) -> HistogramMetricFamily:
-        total = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip([*map(str, self._buckets), "+Inf"], self._counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        return HistogramMetricFamily(name, about, buckets=buckets, sum_value=self._sum / SECOND)
 
 
 class Handshakes:
     """How long clients waited for an answer to their upgrade request."""
 
     def __init__(self) -> None:
-        self.durations = Histogram(HANDSHAKE_BUCKETS)
+        self.durations = Buckets(HANDSHAKE_BOUNDS)
         self._asked: dict[Session, int] = {}  # as many as are waiting for an answer
 
     def tell(self, told: Told) -> None:
@@ -74,7 +55,7 @@ class Handshakes:
                 self._asked[told.session] = told.at
             case Answered():
                 if (asked_at := self._asked.pop(told.session, None)) is not None:
-                    self.durations.observe(told.at - asked_at)
+                    self.durations.add(told.at - asked_at)
             case Closed():
                 self._asked.pop(told.session, None)
             case _:
@@ -110,11 +91,13 @@ class Metrics(Collector):
         totals = [proxy.world.totals for proxy in self._proxies]
         sessions = [session for proxy in self._proxies for session in proxy.world.sessions.values()]
         yield from _connections(totals, sessions)
-        yield self._handshakes.durations.family(
-            "chaosproxy_handshake_seconds", "Time from a complete upgrade request to its answer."
+        yield _histogram(
+            "handshake_seconds",
+            "Time from a complete upgrade request to its answer.",
+            [self._handshakes.durations],
         )
         yield from _traffic(totals, sessions)
-        yield from _chaos(totals)
+        yield from _chaos(totals, [proxy.world.tally for proxy in self._proxies])
         yield self._phases()
         yield _gauge(
             "held_bytes",
@@ -154,7 +137,9 @@ class Metrics(Collector):
 def _connections(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
     yield _gauge("open_connections", "Connections of clients that are not over.", len(sessions))
     outcomes = CounterMetricFamily(
-        "chaosproxy_connections", "Attempts by what became of them: opened, or failed before.", labels=["outcome"]
+        "chaosproxy_connections",
+        "Attempts by what became of them: opened, refused, or failed.",
+        labels=["outcome"],
     )
     for outcome in _OUTCOMES:
         outcomes.add_metric([outcome], sum(total.outcomes.get(outcome, 0) for total in totals))
@@ -186,11 +171,15 @@ def _traffic(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
     yield received
 
 
-def _chaos(totals: list[Totals]) -> Iterator[Metric]:
+def _chaos(totals: list[Totals], tallies: list[Tally]) -> Iterator[Metric]:
     faults = CounterMetricFamily("chaosproxy_faults", "Faults that have struck.", labels=["fault"])
     for fault in FAULTS:
-        faults.add_metric([fault], sum(total.strikes.get(fault, 0) for total in totals))
+        faults.add_metric([fault], sum(tally.strikes.get(fault, 0) for tally in tallies))
     yield faults
+    delays = [tally.delays for tally in tallies]
+    yield _histogram("injected_delay_seconds", "Delays that rules have added, by piece of data.", delays)
+    errors = [tally.delay_errors for tally in tallies]
+    yield _histogram("delay_error_seconds", "How much later than it was due delayed data left.", errors)
     ends: dict[tuple[str, str], int] = {}
     for total in totals:
         for (by, code), count in total.closes.items():
@@ -204,6 +193,15 @@ def _chaos(totals: list[Totals]) -> Iterator[Metric]:
     for key, count in ends.items():
         closes.add_metric(key, count)
     yield closes
+
+
+def _histogram(name: str, about: str, several: list[Buckets]) -> Metric:
+    """Nanoseconds in, seconds out; all of `several` have the same bounds."""
+    bounds = [f"{bound / SECOND:g}" for bound in several[0].bounds] if several else []
+    counts = [sum(column) for column in zip(*(each.counts for each in several), strict=True)] or [0]
+    buckets = list(zip([*bounds, "+Inf"], accumulate(counts), strict=True))
+    total = sum(each.sum for each in several) / SECOND
+    return HistogramMetricFamily(f"chaosproxy_{name}", about, buckets=buckets, sum_value=total)
 
 
 def _gauge(name: str, about: str, value: int) -> Metric:

@@ -132,7 +132,7 @@ class Relay:
         if not self.has_begun:
             self.rim.forget(self)
             return
-        how = "reset" if isinstance(error, ConnectionResetError | BrokenPipeError) else str(error or "closed")
+        how = "timeout" if isinstance(error, TimeoutError) else "reset"
         self.perform(self.session.lost(leg.side, monotonic_ns(), how))
 
     def tick(self) -> None:

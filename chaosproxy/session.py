@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from .engine import Direction, Lane, Limits, Link, Reading
+from .engine import Direction, Lane, Limits, Reading
 from .events import (
     Action,
     Answered,
@@ -19,7 +19,6 @@ from .events import (
     Dial,
     Dialled,
     Effect,
-    End,
     Ended,
     Event,
     Finish,
@@ -31,15 +30,16 @@ from .events import (
     Opened,
     Other,
     Pause,
-    Release,
     Reply,
     Reset,
-    Resume,
     Send,
     Silence,
     Struck,
     Suppressed,
 )
+from .legs import REPLY_TIME, Fate, Legs, Timer
+from .link import Link
+from .tally import Tally
 from .units import SECOND
 from .wire.frames import SIDES, Side, build_close
 from .wire.http import (
@@ -58,7 +58,6 @@ from .wire.inflate import Negotiated
 HEAD_TIME = 10 * SECOND  # for a complete request head
 ANSWER_TIME = 60 * SECOND  # for the upstream's complete response head
 CUT_TIME = 1 * SECOND  # for the end of the frame in flight, before an injected close
-REPLY_TIME = 5 * SECOND  # for the reply to an injected close, and for the peer's FIN behind ours
 EARLY_BYTES_MAX = 1024 * 1024  # sent by the client behind its request, before the answer
 
 _GOING_AWAY = 1001
@@ -78,47 +77,16 @@ class State(Enum):
     OVER = auto()
 
 
-class Fate(Enum):
-    """What becomes of a leg that we are ending."""
-
-    OPEN = auto()
-    CUTTING = auto()  # a close frame waits for the end of the frame in flight
-    CLOSING = auto()  # a close frame has been sent; its reply is awaited
-    LINGERING = auto()  # FIN has been sent; the peer's is awaited
-    GONE = auto()  # released, reset or lost
-
-
-class Timer(Enum):
-    HEAD = auto()
-    ANSWER = auto()
-    CUT = auto()
-    REPLY = auto()
-    AFTER_HELD = auto()
-
-
-class LegState:
-    """One of the two TCP connections, as we know it."""
-
-    def __init__(self) -> None:
-        self.fate = Fate.OPEN
-        self.is_connected = False
-        self.read_ended = False  # its peer has sent FIN, or it is lost
-        self.write_ended = False  # we have sent FIN
-        self.is_lost = False
-        self.pauses: set[str] = set()  # why it is not being read
-        self.farewell = b""  # the close frame to be sent
-        self.awaits_reply = False  # the peer shall answer the close frame
-
-
 class _Silent(NamedTuple):
     link: Link | None
     silence: Silence
 
 
-class Session:
+class Session(Legs):
     """A client's connection and the upstream's, from accept to the end of both."""
 
-    def __init__(self, number: int, limits: Limits, reading: Reading, now: int) -> None:
+    def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
+        super().__init__(now)
         self.number = number  # of the attempt, in the order of accepts
         self.client = ""  # whose connection it is
         self.connection = 0  # the how-manieth of that client; 0 until its head is complete
@@ -127,13 +95,14 @@ class Session:
         self.request: Request | None = None
         self.links: dict[str, Link] = {}  # the rules in play, by id
         self.accepted_at = now
-        self.opened_at = 0
+        self.opened_at: int | None = None
+        self._tally = tally
+        self.was_answered = False  # by something else than 101
         self.wants_dial = False
         self.is_delayed = False  # its dial has waited for the cap
-        self.legs = (LegState(), LegState())
         self.legs[Side.CLIENT].is_connected = True
         self.directions = tuple(
-            Direction(side, limits, reading, self.events, self._do, self._note_close) for side in SIDES
+            Direction(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
         )
         self.ended_by = ""  # who began the end
         self._how = ""
@@ -141,14 +110,13 @@ class Session:
         self._mask = b""  # for frames of our own toward the server
         self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
         self._silences: dict[str, _Silent] = {}
-        self._timers: dict[tuple[Timer, Side], int] = {(Timer.HEAD, Side.CLIENT): now + HEAD_TIME}
+        self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
         self._reader = HeadReader(from_client=True)
         self._body: BodyEnd | None = None
-        self._early: list[bytes] = []  # what the client sent behind its request
-        self._late: list[bytes] = []  # what the upstream sent while a half-open kept its answer back
+        self._early = bytearray()  # what the client sent behind its request
+        self._late = bytearray()  # what the upstream sent while a half-open kept its answer back
+        self._is_hushed = False
         self._has_asked = False  # the request has been sent to the upstream
-        self._actions: list[Action] = []
-        self._now = now
 
     # -- what the relay asks ----------------------------------------------------------------------------------------
 
@@ -306,6 +274,12 @@ class Session:
 
     # -- what the world decides -------------------------------------------------------------------------------------
 
+    def hush(self, is_hushed: bool, now: int) -> None:
+        """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
+        self._is_hushed = is_hushed
+        if self.state is State.HEAD and not is_hushed:
+            self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
+
     @property
     def needs_world(self) -> bool:
         """Whether the world has something to hear or to decide."""
@@ -352,8 +326,9 @@ class Session:
         """A rule has ended: undo what its fault says is undone."""
         self._now = now
         silent = self._silences.pop(link.rule.id, None)
-        if silent:
+        if link.has_acted and self.state is not State.ENDING:
             self.events.append(Healed(link.rule.id, link.fault.name))
+        if silent:
             self._heal(link.rule.id, silent.silence)
         self._maybe_release()
         return self._take_actions()
@@ -408,6 +383,9 @@ class Session:
             self._keep_early(self._reader.rest)
 
     def _refuse_head(self, bad: BadHead) -> None:
+        if self._is_hushed:
+            self.state = State.HUNG
+            return
         headers = [("Upgrade", "websocket")] if bad.status == 426 else []
         self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, headers, f"chaosproxy: {bad.reason}\n"))
 
@@ -421,13 +399,13 @@ class Session:
         self._reset_leg(Side.SERVER)
 
     def _keep_early(self, data: bytes) -> None:
-        self._early.append(data)
-        if sum(map(len, self._early)) >= EARLY_BYTES_MAX:
+        self._early += data
+        if len(self._early) >= EARLY_BYTES_MAX:
             self._set_pause(Side.CLIENT, "early", True)
 
     def _keep_late(self, data: bytes) -> None:
-        self._late.append(data)
-        self._set_pause(Side.SERVER, "late", sum(map(len, self._late)) >= EARLY_BYTES_MAX)
+        self._late += data
+        self._set_pause(Side.SERVER, "late", len(self._late) >= EARLY_BYTES_MAX)
 
     def _ask(self) -> None:
         """Send the request to the upstream, if it is not there yet, and wait for the answer."""
@@ -508,7 +486,7 @@ class Session:
             self._arm(direction)
         extensions = b", ".join(response.values(b"sec-websocket-extensions")).decode("latin-1")
         self.events.append(Opened(extensions))
-        early, late = b"".join(self._early), self._reader.rest
+        early, late = bytes(self._early), self._reader.rest
         self._early.clear()
         self._set_pause(Side.CLIENT, "early", False)
         if late:
@@ -600,7 +578,9 @@ class Session:
         if link and (message is not None or not link.strikes):
             link.has_acted = True
             link.strikes += 1
-            self.events.append(Struck(link.rule.id, link.fault.name, side, message, ""))
+            turn = None if side is None else link.dice[side].ordinal
+            self._tally.strike(link.fault.name)
+            self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
 
     def _suppress(self, link: Link | None, reason: str) -> None:
         if link:
@@ -732,7 +712,8 @@ class Session:
             return
         if not server.is_lost and self.state is State.ANSWER:
             self._ask()
-        late, self._late = b"".join(self._late), []
+        late = bytes(self._late)
+        self._late.clear()
         self._set_pause(Side.SERVER, "late", False)
         if late and self.state is State.ANSWER:
             self._read_answer(late)
@@ -759,6 +740,7 @@ class Session:
                 direction.shut()
                 self._flush(direction)
         self.state = State.ENDING
+        self._carries = False
         self.wants_dial = False
         self._timers.clear()
 
@@ -768,7 +750,7 @@ class Session:
 
     def _time_out(self, timer: Timer, side: Side) -> None:
         match timer:
-            case Timer.HEAD if self._silences:
+            case Timer.HEAD if self._is_hushed:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"
@@ -790,46 +772,6 @@ class Session:
                 self._finish_leg(side)
             case Timer.REPLY:
                 self._release(side)
-
-    def _end_leg(self, side: Side) -> None:
-        """FIN toward `side`, once."""
-        leg = self.legs[side]
-        if leg.is_connected and not leg.write_ended and leg.fate is not Fate.GONE:
-            leg.write_ended = True
-            self._actions.append(End(side))
-
-    def _finish_leg(self, side: Side) -> None:
-        """End a leg that carries nothing any more: FIN, then its peer's FIN is awaited for a while."""
-        leg = self.legs[side]
-        if not leg.is_connected or leg.fate is Fate.GONE:
-            self._set_gone(side)
-            return
-        self._end_leg(side)
-        self._timers.pop((Timer.REPLY, side), None)
-        if leg.read_ended:
-            self._release(side)
-        elif leg.fate is not Fate.LINGERING:
-            leg.fate = Fate.LINGERING
-            self._resume(side)
-            self._timers[Timer.REPLY, side] = self._now + REPLY_TIME
-
-    def _reset_leg(self, side: Side) -> None:
-        leg = self.legs[side]
-        if leg.is_connected and leg.fate is not Fate.GONE:
-            self._actions.append(Reset(side))
-        self._set_gone(side)
-
-    def _release(self, side: Side) -> None:
-        if self.legs[side].fate is not Fate.GONE:
-            self._actions.append(Release(side))
-        self._set_gone(side)
-
-    def _set_gone(self, side: Side) -> None:
-        leg = self.legs[side]
-        leg.fate = Fate.GONE
-        leg.read_ended = leg.write_ended = True
-        self._timers.pop((Timer.REPLY, side), None)
-        self._timers.pop((Timer.CUT, side), None)
 
     def _maybe_release(self) -> None:
         """Let go of legs on which both ways have ended; tell the end when both legs are gone."""
@@ -858,28 +800,3 @@ class Session:
     def _tell_end(self, side: Side, how: str) -> None:
         code, reason = self.directions[side].splitter.close_status
         self.events.append(Ended(side, how, code, reason))
-
-    # -- small things -----------------------------------------------------------------------------------------------
-
-    def _set_pause(self, side: Side, reason: str, is_on: bool) -> None:
-        leg = self.legs[side]
-        had = bool(leg.pauses)
-        if is_on and self.state in (State.ENDING, State.OVER):
-            return
-        if is_on:
-            leg.pauses.add(reason)
-        else:
-            leg.pauses.discard(reason)
-        if had != bool(leg.pauses) and leg.is_connected and leg.fate is not Fate.GONE:
-            self._actions.append(Pause(side) if leg.pauses else Resume(side))
-
-    def _resume(self, side: Side) -> None:
-        leg = self.legs[side]
-        if leg.pauses:
-            leg.pauses.clear()
-            if leg.fate is not Fate.GONE:
-                self._actions.append(Resume(side))
-
-    def _take_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions

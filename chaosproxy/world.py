@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Direction, Limits, Link, Reading
+from .engine import Limits, Reading
 from .events import (
     Accepted,
     Action,
+    Answered,
     Asked,
     Break,
     Close,
@@ -21,6 +22,7 @@ from .events import (
     Established,
     Event,
     Finish,
+    Hold,
     Leg,
     Listening,
     Opened,
@@ -28,18 +30,19 @@ from .events import (
     Reported,
     RuleChanged,
     Silence,
-    Struck,
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
+from .link import Link
+from .match import Match
 from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
 from .session import Session, State
+from .tally import Tally
 from .timeline import Standing, Timeline
 from .units import SECOND
 from .wire.frames import SIDES, Side
 from .wire.http import Request
-from .wire.inflate import Extension
 
 DIALS_PER_SECOND_MAX = 200
 
@@ -80,8 +83,7 @@ class Totals:
     attempts: int = 0
     connections: int = 0
     opened: int = 0
-    strikes: dict[str, int] = field(default_factory=dict)  # by fault
-    outcomes: dict[str, int] = field(default_factory=dict)  # open, refused by status class, failed
+    outcomes: dict[str, int] = field(default_factory=dict)  # of attempts: opened, refused_4xx …, failed
     closes: dict[tuple[str, str], int] = field(default_factory=dict)  # by who and code
     frames: list[list[int]] = field(default_factory=lambda: [[0] * 16, [0] * 16])  # of ended connections
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -100,6 +102,8 @@ class World:
         self.is_listening = True
         self.is_draining = False
         self.totals = Totals()
+        self.tally = Tally()
+        self._is_hushed = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
         reads = profile.protocol is not None or any(_reads(rule) for rule in profile.every_rule())
@@ -141,8 +145,7 @@ class World:
     def launch(self, now: int) -> list[Step]:
         """The proxy runs."""
         self.started_at = now
-        if not self.profile.phases:
-            self._change_rules("start", now)
+        self._change_rules("start", now)
         if self.profile.starts == "launch":
             self._start(now)
         return self._take_steps()
@@ -153,7 +156,8 @@ class World:
         """A client has connected; the steps are to be taken by `settle`."""
         self._attempts += 1
         self.totals.attempts += 1
-        session = Session(self._attempts, self._limits, self._reading, now)
+        session = Session(self._attempts, self._limits, self._reading, self.tally, now)
+        session.hush(self._is_hushed, now)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
         for active in self._active.values():
@@ -256,17 +260,18 @@ class World:
                     self.totals.opened += 1
                     self._count_outcome("opened")
                     self._strike_opened(session, now)
+                case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
+                    session.was_answered = True
+                    self._count_outcome(f"refused_{status // 100}xx")
                 case Established(socket_id):
                     self._established[session.number] = socket_id
                 case Subscribed(channel):
                     self._subscribed.setdefault(session.number, set()).add(channel)
-                case Struck(_, fault):
-                    self.totals.strikes[fault] = self.totals.strikes.get(fault, 0) + 1
                 case Closed(by, how, code):
-                    if session.opened_at:
+                    if session.opened_at is not None:
                         self._closed += 1
                         self._count_close(by, how, code)
-                    else:
+                    elif not session.was_answered:
                         self._count_outcome("failed")
                 case _:
                     pass
@@ -360,8 +365,7 @@ class World:
         self._change_rules(f"phase {phase.name}" if phase else "end of the timeline", now)
 
     def _wanted_rules(self) -> list[BoundRule]:
-        phases = self.profile.phases
-        from_profile = [] if phases and not self.timeline.phase else self.profile.bound_rules(self.timeline.phase)
+        from_profile = [] if self.timeline.is_over else self.profile.bound_rules(self.timeline.phase)
         return from_profile + [rule for rule, _ in self._live.values()]
 
     def _change_rules(self, reason: str, now: int) -> None:
@@ -379,10 +383,19 @@ class World:
         kept = {id(active) for active in self._active.values()}
         ended = [active for active in before.values() if id(active) not in kept]
         self._heal_ended(ended, now)
+        self._hush(now)
         self._relink(now)
         for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
             self._strike_live(active, now)
         self._dial_healed(now)
+
+    def _hush(self, now: int) -> None:
+        """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
+        effects = [active.rule.fault.effect() for active in self._active.values() if _keeps_all_waiting(active.rule)]
+        if bool(effects) != self._is_hushed:
+            self._is_hushed = bool(effects)
+            for session in self.sessions.values():
+                session.hush(self._is_hushed, now)
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
@@ -397,7 +410,7 @@ class World:
             self.is_listening = is_open
             self.told.append(Told(now, None, Listening(is_open, reason)))
             if not is_open and not self.is_draining:
-                self.totals.strikes["refuse"] = self.totals.strikes.get("refuse", 0) + 1
+                self.tally.strike("refuse")
 
     def _heal_ended(self, ended: Iterable[_Active], now: int) -> None:
         for active in ended:
@@ -513,10 +526,10 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     needs_content = bool(when.size or when.event or when.channel) or rule.fault.is_loss
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
-    return all(_is_readable(session.directions[side]) for side in SIDES if link.acts_on_messages(side))
+    return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))
 
 
-def _is_readable(direction: Direction) -> bool:
-    if direction._extension is Extension.DEFLATE:
-        return direction._inflater is not None and not direction._inflater.is_lost
-    return direction._extension is Extension.NONE
+def _keeps_all_waiting(rule: BoundRule) -> bool:
+    """Whether no new connection is answered while the rule is in force."""
+    is_for_new = rule.fault.strikes in (Hits.NEW, Hits.ALL)
+    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when == Match()

@@ -13,6 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "units wire",
+        "tally",
         "events problems",
         "faults protocols",
         "match",
@@ -21,8 +22,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "yaml_tree",
         "wording",
         "fault_options",
-        "profile_yaml timeline",
-        "engine library",
+        "link profile_yaml timeline",
+        "engine legs library",
         "session",
         "world",
         "relay",
@@ -87,5 +88,5 @@ def test_a_pure_module_knows_no_world(path: Path) -> None:
 
 def test_no_module_has_outgrown_its_room() -> None:
     sizes = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in MODULES}
-    large = {"session.py": 900, "engine.py": 600, "world.py": 550}  # each is one state machine; the rest stay small
+    large = {"session.py": 810, "engine.py": 550, "world.py": 550}  # each is one state machine; the rest stay small
     assert {name: size for name, size in sizes.items() if size > large.get(name, 400)} == {}

@@ -37,8 +37,8 @@ def message(side: str, event: str, opcode: str = "text", size: int = 10) -> Reco
     return on(1, "framed", side=side, opcode=opcode, size=size, protocol_event=event)
 
 
-def struck(message: int | None, side: str | None, rule: str = "r1") -> Record:
-    return on(1, "struck", rule=rule, fault="drop", side=side, message=message, detail="")
+def struck(turn: int | None, side: str | None, rule: str = "r1") -> Record:
+    return on(1, "struck", rule=rule, fault="drop", side=side, message=turn and turn + 5, turn=turn)
 
 
 PHASE = of_proxy("phase_entered", phase="outage", visit=1, reason="time")

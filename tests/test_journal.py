@@ -15,6 +15,7 @@ from chaosproxy.events import Accepted, Asked, Closed, Event, Framed, Listening,
 from chaosproxy.journal import Journal, JournalError, Sink, open_journal, read_journal
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.session import Session
+from chaosproxy.tally import Tally
 from chaosproxy.wire.frames import Side
 from chaosproxy.world import Told
 
@@ -45,7 +46,7 @@ def journal_into(file: Sink | None, troubles: list[str] | None = None, profile: 
 
 
 def session_of(client: str = "", connection: int = 0, number: int = 1) -> Session:
-    session = Session(number, Limits(1024, 1024), Reading(), START)
+    session = Session(number, Limits(1024, 1024), Reading(), Tally(), START)
     if connection:
         session.admit(client, connection, b"mask", START)
     return session
@@ -117,7 +118,7 @@ class TestRecords:
         assert written(Listening(True, ""), at=START + 1_234_567_890)["at"] == 1.234567
 
     def test_a_side_is_written_as_a_word(self) -> None:
-        record = written(Struck("r1", "drop", Side.SERVER, 4, ""), session_of("", 1))
+        record = written(Struck("r1", "drop", Side.SERVER, 4, 3), session_of("", 1))
         assert (record["side"], record["message"]) == ("server", 4)
 
     def test_the_event_name_of_a_message_does_not_hide_the_kind_of_the_record(self) -> None:

@@ -9,10 +9,11 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from chaosproxy.faults import FAULTS
 from chaosproxy.journal import Journal
-from chaosproxy.metrics import Histogram, Metrics
+from chaosproxy.metrics import Metrics
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
 from chaosproxy.session import Session
+from chaosproxy.tally import Buckets
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.wire.frames import Side, build_close, build_frame
 from chaosproxy.wire.http import accept_for
@@ -186,10 +187,22 @@ class TestValues:
         assert one.page().count("chaosproxy_profile_info{") == 1
 
     def test_a_duration_on_a_bound_belongs_below_it(self) -> None:
-        histogram = Histogram((1.0, 2.0))
+        buckets = Buckets((SECOND, 2 * SECOND))
         for duration in (SECOND, SECOND + 1, 3 * SECOND):
-            histogram.observe(duration)
-        assert [sample.value for sample in histogram.family("x", "x").samples[:3]] == [1, 2, 3]
+            buckets.add(duration)
+        assert (buckets.counts, buckets.sum) == ([1, 1, 1], 5 * SECOND + 1)
+
+    def test_added_delays_and_their_errors_are_measured(self) -> None:
+        stage = Stage(Profile.model_validate({"version": 1, "rules": [{"latency": "300ms"}]}))
+        session = stage.open()
+        for _ in range(3):
+            session.receive(Side.SERVER, build_frame(1, b"late"), stage.now)
+        session.tick(stage.now + 300 * MILLISECOND + 2 * MILLISECOND)
+        assert stage.value("chaosproxy_injected_delay_seconds_sum") == pytest.approx(0.9)
+        assert stage.value("chaosproxy_injected_delay_seconds_count") == 3
+        assert stage.value("chaosproxy_injected_delay_seconds_bucket", le="0.25") == 0
+        assert stage.value("chaosproxy_delay_error_seconds_sum") == pytest.approx(0.006)
+        assert stage.value("chaosproxy_faults_total", fault="latency") == 3
 
 
 class TestExposition:

@@ -190,9 +190,9 @@ def _line_of_one(name: str, event: Event) -> Line:
 
 def _line_of_harm(name: str, event: Event) -> Line:
     match event:
-        case Struck(_, fault, side, message, detail):
+        case Struck(_, fault, side, message):
             what = f", message {message} from the {side.label}" if side is not None and message else ""
-            return Line(f"{fault} struck {name}{what}" + (f" ({shown(detail)})" if detail else ""))
+            return Line(f"{fault} struck {name}{what}")
         case Healed(_, fault):
             return Line(f"{fault} healed on {name}")
         case Suppressed(_, fault, reason):

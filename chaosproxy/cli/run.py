@@ -231,7 +231,7 @@ async def _drain(proxy: Proxy, signals: _Signals, grace_s: float, say: Say) -> i
 
 def _summary(proxy: Proxy) -> str:
     totals = proxy.world.totals
-    strikes = ", ".join(f"{fault} {count}" for fault, count in sorted(totals.strikes.items())) or "none"
+    strikes = ", ".join(f"{fault} {count}" for fault, count in sorted(proxy.world.tally.strikes.items())) or "none"
     return f"{totals.attempts} attempts, {totals.opened} connections opened; faults struck: {strikes}"
 
 

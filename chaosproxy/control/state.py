@@ -38,7 +38,7 @@ def tell_state(proxy: Proxy, now: int) -> Json:
             "open": len(world.sessions),
             "opened": world.totals.opened,
             "dials_delayed": world.totals.dials_delayed,
-            "faults": dict(world.totals.strikes),
+            "faults": dict(world.tally.strikes),
             "paused_legs": proxy.paused_legs,
         },
     }

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..events import Break, Close, Effect, Finish, Leg, Other
-from ..units import Integer, expected
+from ..units import Flag, Integer, expected
 from .base import Fault, Hits, Moment
 
 _CONTROL_PAYLOAD_MAX = 125  # RFC 6455, section 5.5
@@ -38,7 +38,7 @@ phases:
     """At most 123 bytes."""
     to: Leg = Leg.CLIENT
     """Who gets this code: client, server or both. A server is only told 4xxx if it is your own."""
-    after_held: bool = False
+    after_held: Flag = False
     """Wait until held messages have been delivered, instead of discarding them."""
     hits: Hits = Hits.LIVE
     """live connections, once, as the phase begins; new ones as they open; or all."""

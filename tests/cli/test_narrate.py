@@ -19,6 +19,7 @@ from chaosproxy.events import (
 )
 from chaosproxy.proxy import Address
 from chaosproxy.session import Session
+from chaosproxy.tally import Tally
 from chaosproxy.units import SECOND
 from chaosproxy.wire.frames import Side
 from chaosproxy.world import Told
@@ -28,7 +29,7 @@ UPSTREAM = Address("localhost", 6001)
 
 
 def session(attempt: int, connection: int = 0, client: str = "") -> Session:
-    made = Session(attempt, Limits(1024, 1024), Reading(None, False, False), 0)
+    made = Session(attempt, Limits(1024, 1024), Reading(None, False, False), Tally(), 0)
     made.connection, made.client = connection, client
     return made
 
@@ -53,7 +54,7 @@ def test_a_connection_tells_its_story_in_plain_words() -> None:
         (one, Answered(101, "server", "")),
         (one, Opened("permessage-deflate")),
         (one, Subscribed("news")),
-        (one, Struck("drop-1", "drop", Side.CLIENT, 7, "")),
+        (one, Struck("drop-1", "drop", Side.CLIENT, 7, 2)),
         (one, Closed("rule", "close", 4200)),
     ) == [
         "connection 1 of anna open (permessage-deflate)",

@@ -5,6 +5,7 @@ from chaosproxy.demo.story import GOOD, NAIVE, OUTAGE, PROXY, RECOVERY, Look, Ma
 from chaosproxy.engine import Limits, Reading
 from chaosproxy.events import Listening, PhaseEntered, Struck
 from chaosproxy.session import Session
+from chaosproxy.tally import Tally
 from chaosproxy.units import SECOND
 from chaosproxy.world import Told
 
@@ -22,9 +23,9 @@ class Teller:
         return self.story.hear_proxy(Told(round(at * SECOND), None, PhaseEntered(name, 1, "time")))
 
     def struck(self, at: float, name: str) -> list[Mark]:
-        session = Session(1, Limits(1024, 1024), Reading(None, False, False), 0)
+        session = Session(1, Limits(1024, 1024), Reading(None, False, False), Tally(), 0)
         session.client = name
-        return self.story.hear_proxy(Told(round(at * SECOND), session, Struck("r", "half_open", None, None, "")))
+        return self.story.hear_proxy(Told(round(at * SECOND), session, Struck("r", "half_open", None, None, None)))
 
     def connected(self, at: float, name: str) -> None:
         self.client(at, name, Kind.DIAL, "1")

@@ -1,0 +1,36 @@
+"""What all connections of a proxy have met, counted in plain integers on the way and read at scrape time."""
+
+from bisect import bisect_left
+
+from .units import MILLISECOND
+
+_MILLISECONDS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
+DELAY_BOUNDS = tuple(bound * MILLISECOND for bound in _MILLISECONDS)
+ERROR_BOUNDS = tuple(bound * MILLISECOND // 10 for bound in _MILLISECONDS)
+
+
+class Buckets:
+    """How often a time fell below each bound, and the sum of all, in nanoseconds. Plain integers, read at scrape."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)  # the last one: above all bounds
+        self.sum = 0
+
+    def add(self, time: int) -> None:
+        self.counts[bisect_left(self.bounds, time)] += 1
+        self.sum += time
+
+
+class Tally:
+    """What all connections of a proxy have met."""
+
+    def __init__(self) -> None:
+        self.strikes: dict[str, int] = {}  # by fault; one for each message or connection that was struck
+        self.delays = Buckets(DELAY_BOUNDS)  # that rules have added
+        self.delay_errors = Buckets(ERROR_BOUNDS)  # how much later than it was due something left
+
+    def strike(self, fault: str) -> None:
+        self.strikes[fault] = self.strikes.get(fault, 0) + 1
