@@ -850,6 +850,19 @@ class TestOpeningFaults:
         assert c.client.reset_at == network.now
         assert c.is_over and network.world.sessions == {}
 
+    @pytest.mark.parametrize("rule", ["hang", "half_open"])
+    @pytest.mark.parametrize("start", [b"GET / HT", b"garbage\r\n\r\n"])
+    def test_while_new_connections_wait_no_bad_or_unfinished_head_is_answered(self, rule: str, start: bytes) -> None:
+        network = Network(
+            profile({"name": "stuck", "lasts": "30s", "rules": [rule]}, {"name": "after"}, starts="launch")
+        )
+        c = network.connect()
+        c.send(CLIENT, start)
+        network.wait(29 * SECOND)
+        assert c.actions() == []
+        network.wait(12 * SECOND)
+        assert c.client.data.startswith(b"HTTP/1.1 408 ") == start.startswith(b"GET")
+
     def test_hang_beside_a_half_open_strikes_too(self) -> None:
         network = phases({"half_open": {"heal": "flush"}}, "hang")
         network.open()

@@ -496,3 +496,58 @@ class TestChance:
             c.send(SERVER, *(text(str(number)) for number in range(40)))
             delivered.append(payloads(c.client.stream))
         assert delivered[0] == delivered[1] and 0 < len(delivered[0]) < 40
+
+
+class TestCounts:
+    def test_every_strike_counts_also_where_only_the_first_is_told(self) -> None:
+        network = Network(
+            profile(rules=[{"latency": "1ms", "when": {"from": "server"}}, {"drop": {}, "when": {"nth": 2}}])
+        )
+        c = network.open()
+        for number in range(3):
+            c.send(SERVER, text(str(number)))
+            c.send(CLIENT, text(str(number), b"mask"))
+        network.wait(SECOND)
+        assert network.world.tally.strikes == {"latency": 3, "drop": 2}
+        assert [(event.fault, event.message, event.turn) for event in network.events(Struck)] == [
+            ("latency", 1, 1),
+            ("drop", 2, 2),
+            ("drop", 2, 2),
+        ]
+
+    def test_a_rule_that_has_acted_is_told_as_healed_and_another_is_not(self) -> None:
+        network = Network(profile())
+        c = network.open()
+        network.add(live_rule("drop", id="acts"))
+        network.add(live_rule("drop", id="waits", when={"opcode": "binary"}))
+        c.send(SERVER, text("lost"))
+        network.heal()
+        assert [event.rule for event in network.events(Healed)] == ["acts"]
+
+    @pytest.mark.parametrize(
+        ("rules", "outcome"), [(["reject: 429"], "refused_4xx"), (["reject: 503"], "refused_5xx"), ([], "opened")]
+    )
+    def test_what_becomes_of_attempts_is_counted(self, rules: list[str], outcome: str) -> None:
+        network = Network(profile(rules=[{"reject": rule.split()[1]} for rule in rules]))
+        c = network.connect()
+        c.send(CLIENT, request())
+        if not rules:
+            c.send(SERVER, switching())
+        assert network.world.totals.outcomes == {outcome: 1}
+
+    def test_an_upstream_that_is_down_counts_as_failed(self) -> None:
+        network = Network(profile(), accepts_dials=False)
+        c = network.connect()
+        c.send(CLIENT, request())
+        c.dial_answered("connection refused")
+        network.wait(10 * SECOND)
+        assert network.world.totals.outcomes == {"failed": 1}
+
+    def test_rules_at_the_top_hold_before_the_timeline_starts(self) -> None:
+        chance = {"reset": {"at": "accept"}, "when": {"chance": "100%"}}
+        network = Network(profile({"name": "only", "until": {"opened": 1}}, rules=[chance]))
+        assert network.connect().client.reset_at is not None
+        network = Network(profile({"name": "only", "lasts": "10s"}, rules=["refuse"], starts="launch"))
+        assert not network.world.is_listening
+        network.wait(10 * SECOND)
+        assert network.world.is_listening
