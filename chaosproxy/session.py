@@ -116,6 +116,7 @@ class Session(Legs):
         self._early = bytearray()  # what the client sent behind its request
         self._late = bytearray()  # what the upstream sent while a half-open kept its answer back
         self._is_hushed = False
+        self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
     # -- what the relay asks ----------------------------------------------------------------------------------------
@@ -285,13 +286,14 @@ class Session(Legs):
         """Whether the world has something to hear or to decide."""
         return bool(self.events) or (self.state is State.ASKED and not self.connection)
 
-    def admit(self, client: str, connection: int, mask: bytes, now: int) -> None:
+    def admit(self, client: str, connection: int, question: bytes, mask: bytes, now: int) -> None:
         """The request has its number. Rules follow, then `dial` unless one of them answers it.
 
-        `mask` is the mask key of frames of our own toward the server.
+        `question` is the request as the upstream gets it, `mask` the mask key of frames of our own toward the server.
         """
         self._now = now
-        self.client, self.connection, self._mask = client, connection, mask
+        self.client, self.connection = client, connection
+        self._question, self._mask = question, mask
         self.wants_dial = True
 
     def dial(self, now: int) -> list[Action]:
@@ -409,11 +411,10 @@ class Session(Legs):
 
     def _ask(self) -> None:
         """Send the request to the upstream, if it is not there yet, and wait for the answer."""
-        assert self.request is not None
         self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
         if not self._has_asked:
             self._has_asked = True
-            self._actions.append(Send(Side.SERVER, self.request.raw))
+            self._actions.append(Send(Side.SERVER, self._question))
 
     def _read_answer(self, data: bytes) -> None:
         if self._silences:

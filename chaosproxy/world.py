@@ -303,7 +303,9 @@ class World:
         self._connections[client] = number = self._connections.get(client, 0) + 1
         self.totals.connections += 1
         mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
-        session.admit(client, number, mask, now)
+        strips = self.profile.compression == "strip"
+        question = request.without(b"sec-websocket-extensions") if strips else request.raw
+        session.admit(client, number, question, mask, now)
         names = tuple(name.decode("latin-1") for name, _ in request.headers)
         self.told.append(Told(now, session, Asked(client, number, request.path, names)))
         links = [self._link(active, session) for active in self._active.values()]

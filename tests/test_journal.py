@@ -48,7 +48,7 @@ def journal_into(file: Sink | None, troubles: list[str] | None = None, profile: 
 def session_of(client: str = "", connection: int = 0, number: int = 1) -> Session:
     session = Session(number, Limits(1024, 1024), Reading(), Tally(), START)
     if connection:
-        session.admit(client, connection, b"mask", START)
+        session.admit(client, connection, b"", b"mask", START)
     return session
 
 

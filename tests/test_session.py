@@ -863,6 +863,13 @@ class TestOpeningFaults:
         network.wait(12 * SECOND)
         assert c.client.data.startswith(b"HTTP/1.1 408 ") == start.startswith(b"GET")
 
+    def test_compression_strip_takes_only_the_offer_out_of_the_request(self) -> None:
+        network = Network(profile(compression="strip"))
+        c = network.connect()
+        odd = ["X-Odd:  kept ", "sec-websocket-Extensions: permessage-deflate", "Cookie: a=b"]
+        c.send(CLIENT, request(headers=odd))
+        assert c.server.data == request(headers=[odd[0], odd[2]])
+
     def test_hang_beside_a_half_open_strikes_too(self) -> None:
         network = phases({"half_open": {"heal": "flush"}}, "hang")
         network.open()

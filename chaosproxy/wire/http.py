@@ -27,6 +27,10 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_PLAIN_HTTP = (
+    "only WebSocket upgrades are carried here, no plain HTTP: point HTTP requests at the server itself, and let the "
+    "client fall back on nothing else (pusher-js: enabledTransports: ['ws'], socket.io: transports: ['websocket'])"
+)
 _END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD, which is never forwarded
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -51,6 +55,12 @@ class Head:
 
     def values(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
+
+    def without(self, name: bytes) -> bytes:
+        """The bytes of the head but for the lines of one header."""
+        start, *lines = self.raw[:-4].split(b"\r\n")
+        kept = [line for line in lines if line.partition(b":")[0].lower() != name]
+        return b"\r\n".join([start, *kept, b"", b""])
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated header, in lower case."""
@@ -190,7 +200,7 @@ def _check_request(head: Request) -> None:
     upgrade = head.values(b"upgrade")
     nominated = head.tokens(b"connection")
     if not upgrade or b"upgrade" not in nominated:
-        raise BadHead(HTTPStatus.UPGRADE_REQUIRED, "only WebSocket upgrades are carried here")
+        raise BadHead(HTTPStatus.UPGRADE_REQUIRED, _PLAIN_HTTP)
     if head.method != b"GET":
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake is a GET request")
     if len(upgrade) != 1 or upgrade[0].lower() != b"websocket":
