@@ -1,5 +1,6 @@
 """Laws, held against random traffic: what no chopping, no timing and no rule elsewhere may change."""
 
+import json
 import zlib
 from itertools import pairwise
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chaosproxy.digest import RunDigest, run_digest
 from chaosproxy.events import Discarded, Struck
+from chaosproxy.journal import Journal
 from chaosproxy.units import SECOND
 from chaosproxy.wire.frames import SIDES, Side
 
@@ -491,3 +494,50 @@ class TestDeflate:
         c.send(CLIENT, *self.deflated([b"x"], CLIENT, set(), False, takeover=True))
         c.send(SERVER, *frames)
         assert c.client.stream == b"".join(frames)
+
+
+class TestDigest:
+    @given(
+        traffic=st.lists(st.tuples(st.sampled_from(SIDES), st.binary(max_size=30)), max_size=25),
+        cuts=CUTS,
+        gaps=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+        pings=st.sets(st.integers(0, 25)),
+        seed=st.integers(0, 3),
+    )
+    def test_the_same_seed_and_traffic_give_the_same_journal_digest_whatever_the_timing(
+        self,
+        traffic: list[tuple[Side, bytes]],
+        cuts: list[int],
+        gaps: list[int],
+        pings: set[int],
+        seed: int,
+    ) -> None:
+        def digest(is_disturbed: bool) -> RunDigest:
+            rules = [
+                {"latency": {"delay": "20ms", "jitter": "15ms"}, "when": {"chance": "50%"}},
+                {"drop": {}, "when": {"from": "client", "chance": "40%"}},
+                {"close": 4200, "when": {"from": "server", "nth": 9}},
+            ]
+            played = profile({"name": "a", "until": {"closed": 1}, "rules": rules}, {"name": "b"}, seed=seed)
+            network = Network(played)
+            for _ in range(2):
+                c = network.open()
+                for number, (side, payload) in enumerate(traffic):
+                    message = text(payload.hex(), masked(side))
+                    if is_disturbed:
+                        network.wait(gaps[number % len(gaps)] * MS)
+                        if number in pings:
+                            c.send(side, frame(b"", 9, mask=masked(side)))
+                        c.send(side, *chop(message, cuts))
+                    else:
+                        c.send(side, message)
+                network.wait(SECOND)
+                c.fin(CLIENT)
+                c.fin(SERVER)
+                network.wait(10 * SECOND)
+            journal = Journal(played, seed)
+            for told in network.told:
+                journal.tell(told)
+            return run_digest(json.loads(line.text) for line in journal.after(-1, 10_000))
+
+        assert digest(is_disturbed=True) == digest(is_disturbed=False)
