@@ -117,7 +117,8 @@ class Proxy:
         self._sockets.clear()
         await asyncio.gather(*self._connecting)
         for relay in list(self._relays):
-            relay.perform(relay.session.reset(Legs.BOTH, monotonic_ns(), "proxy"))
+            if relay.has_begun:
+                relay.perform(relay.session.reset(Legs.BOTH, monotonic_ns(), "proxy"))
             relay.abort()  # also what only waits for its bytes to leave
         await asyncio.gather(*self._dialling, return_exceptions=True)
         if self._relays:
@@ -169,8 +170,15 @@ class Proxy:
 
     def _listen(self) -> None:
         """Open the door. Raise OSError where another process has taken the port while it was shut."""
-        for listening in self._sockets:
-            listening.listen(BACKLOG)
+        opened: list[socket.socket] = []
+        try:
+            for listening in self._sockets:
+                listening.listen(BACKLOG)
+                opened.append(listening)
+        except OSError:
+            for listening in opened:  # no other: shut where it does not listen, a socket stays shut for good
+                listening.shutdown(socket.SHUT_RDWR)
+            raise
         self._is_open = True
         for listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
@@ -191,21 +199,12 @@ class Proxy:
             self._close_listener()
         elif self._hindrance:
             self._close_listener()
-        elif self._sockets and not self._is_open and not self._try_to_listen():
-            self._hinder(self._taken)
-
-    def _try_to_listen(self) -> bool:
-        try:
-            self._listen()
-        except OSError as error:
-            self._taken = Hindrance(
-                f"port {self.port} can't be opened again: {_words(error)}", "the port is free again"
-            )
-            for listening in self._sockets:
-                with contextlib.suppress(OSError):  # it was not open yet
-                    listening.shutdown(socket.SHUT_RDWR)
-            return False
-        return True
+        elif self._sockets and not self._is_open:
+            try:
+                self._listen()
+            except OSError as error:
+                reason = f"port {self.port} can't be opened again: {_words(error)}"
+                self._hinder(Hindrance(reason, "the port is free again"))
 
     def _hinder(self, hindrance: Hindrance) -> None:
         """Accepting pauses, and is tried again every now and then."""
@@ -221,11 +220,13 @@ class Proxy:
         self._retry_timer = None
         if not self._hindrance or not self._sockets:
             return
-        if self._has_room() and self._try_to_listen():
-            hindrance, self._hindrance = self._hindrance, None
-            self._tell_listening(True, hindrance.is_over)
-        else:
-            self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
+        if self._has_room():
+            with contextlib.suppress(OSError):
+                self._listen()
+                hindrance, self._hindrance = self._hindrance, None
+                self._tell_listening(True, hindrance.is_over)
+                return
+        self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
 
     def _tell_listening(self, is_open: bool, reason: str) -> None:
         self.world.told.append(Told(monotonic_ns(), None, Listening(is_open, reason)))
@@ -289,7 +290,8 @@ class Proxy:
         try:
             async with asyncio.timeout(DIAL_TIME_S):
                 connection = await self._reach_upstream()
-            await self._loop.create_connection(lambda: relay.leg(Side.SERVER), sock=connection)
+            # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
+            await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
         except TimeoutError:
             relay.dial_failed(f"no answer from {self.upstream} within {DIAL_TIME_S:g} s")
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one

@@ -96,6 +96,11 @@ class Leg(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
 
+    def has_failed(self) -> bool:
+        """Whether a reset or a time-out waits to be told. Asking takes it from the socket."""
+        assert self.transport is not None
+        return bool(self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
     def abort(self) -> None:
         """End it by RST, also where a close is still waiting for its bytes to leave."""
         if self.transport is None:
@@ -176,6 +181,8 @@ class Relay:
 
     def found(self, leg: Leg, state: int) -> bool:
         """A leg that is not read was looked at; whether there is nothing more to look for."""
+        if state == _TCP_CLOSE and not leg.has_failed():
+            return True  # both FINs are acknowledged; what the peer sent before its own is still to be read
         if state == _TCP_CLOSE:
             actions = self.session.lost(leg.side, monotonic_ns(), "reset")
             leg.abort()  # nobody else will: the session takes it for gone, and the loop does not look
