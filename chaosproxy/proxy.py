@@ -220,13 +220,16 @@ class Proxy:
         self._retry_timer = None
         if not self._hindrance or not self._sockets:
             return
-        if self._has_room():
-            with contextlib.suppress(OSError):
+        try:
+            if self._has_room():
                 self._listen()
-                hindrance, self._hindrance = self._hindrance, None
-                self._tell_listening(True, hindrance.is_over)
-                return
-        self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
+        except OSError:
+            pass  # the port is still not to be had
+        if self._is_open:
+            hindrance, self._hindrance = self._hindrance, None
+            self._tell_listening(True, hindrance.is_over)
+        else:
+            self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
 
     def _tell_listening(self, is_open: bool, reason: str) -> None:
         self.world.told.append(Told(monotonic_ns(), None, Listening(is_open, reason)))

@@ -58,7 +58,7 @@ class Leg(asyncio.Protocol):
         self.side = side
         self.transport: asyncio.Transport | None = None
         self.is_reading = True
-        self.is_found_ended = False  # its peer's FIN was seen while it was not read
+        self.has_told_end = False  # its peer's FIN was read, or seen while it was not read
         # On the pass lane: where to count, and where to write.
         self.scan: Callable[[bytes], None] | None = None
         self.write: Callable[[bytes], Any] = _nowhere
@@ -77,6 +77,7 @@ class Leg(asyncio.Protocol):
         self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
 
     def eof_received(self) -> bool:
+        self.has_told_end = True
         self.relay.perform(self.relay.session.ended(self.side, monotonic_ns()))
         return True  # we end our side ourselves, when the session says so
 
@@ -188,8 +189,8 @@ class Relay:
             leg.abort()  # nobody else will: the session takes it for gone, and the loop does not look
             self.perform(actions)
             return True
-        if state == _TCP_CLOSE_WAIT and not leg.is_found_ended:
-            leg.is_found_ended = True
+        if state == _TCP_CLOSE_WAIT and not leg.has_told_end:
+            leg.has_told_end = True
             self.session.found_ended(leg.side)
             self.after()
         return False

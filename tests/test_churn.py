@@ -220,6 +220,23 @@ class TestPausedLegs:
 
         run(loop, tale())
 
+    def test_the_end_of_a_leg_is_told_once_even_if_it_is_paused_behind_its_fin(self, loop: str) -> None:
+        async def tale() -> None:
+            async with stage({"held_bytes_max": "32MiB", "rules": [{"latency": "300ms"}]}) as on:
+                client, server = await on.tunnel()
+                stream = build_frame(2, bytes(64_000), MASK) * 250
+                await client.send(stream)
+                client.end()
+                await comes_true(lambda: on.proxy.paused_legs == 1)
+                await asyncio.sleep(0.25)
+                assert await server.rest() == stream
+                assert [told.event.how for told in on.told if isinstance(told.event, Ended)] == ["fin"]
+                client.close()
+                server.close()
+                await on.is_empty()
+
+        run(loop, tale())
+
     def test_a_server_that_is_reached_while_its_leg_is_frozen_is_not_read(self, loop: str) -> None:
         async def tale() -> None:
             upstream = Upstream()
