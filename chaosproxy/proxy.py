@@ -11,15 +11,15 @@ import os
 import resource
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from .events import Leg as Legs
 from .events import Listening
 from .profile import EMPTY, Profile
-from .relay import Leg, Relay
+from .relay import Leg, Relay, delay_s
 from .session import Session
-from .units import SECOND
 from .wire.frames import Side
 from .world import DEFAULTS, Options, Step, Told, World
 
@@ -27,6 +27,7 @@ BACKLOG = 128
 ACCEPTS_PER_TURN = 64
 DIAL_TIME_S = 10.0
 SWEEP_S = 0.1
+RETRY_S = 0.5  # how long accepting pauses at least, once it could not go on
 SPARE_DESCRIPTORS = 64  # left for the control side, the journal and dials under way
 
 
@@ -41,6 +42,16 @@ class Address(NamedTuple):
 
 
 LOOPBACK = Address("127.0.0.1", 0)
+
+
+class Hindrance(NamedTuple):
+    """Why we don't listen although the world wants it, and what is said when it is over."""
+
+    reason: str
+    is_over: str
+
+
+SHORT = Hindrance("the descriptor limit is near", "descriptors have come free")
 
 
 class Proxy:
@@ -63,7 +74,8 @@ class Proxy:
         self._by_number: dict[int, Relay] = {}
         self._sockets: list[socket.socket] = []
         self._is_open = False  # the sockets listen
-        self._is_short = False  # of descriptors
+        self._hindrance: Hindrance | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
         # Loops keep only weak references to tasks.
         self._connecting: set[asyncio.Task[None]] = set()
         self._dialling: set[asyncio.Task[None]] = set()
@@ -84,9 +96,10 @@ class Proxy:
         self._sockets = await self._bind()
         self.port = self._sockets[0].getsockname()[1]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._descriptors_max = limit - len(os.listdir("/proc/self/fd")) - SPARE_DESCRIPTORS
+        self._spare = min(SPARE_DESCRIPTORS, limit // 4)
+        self._descriptors_max = limit - len(os.listdir("/proc/self/fd")) - self._spare
         self._is_empty.set()
-        self._open_listener()
+        self._listen()
         self._take(self.world.launch(monotonic_ns()))
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -104,16 +117,17 @@ class Proxy:
         self._sockets.clear()
         await asyncio.gather(*self._connecting)
         for relay in list(self._relays):
-            relay.abort()
-        for task in self._dialling:
-            task.cancel()
+            if relay.has_begun:
+                relay.perform(relay.session.reset(Legs.BOTH, monotonic_ns(), "proxy"))
+            relay.abort()  # also what only waits for its bytes to leave
         await asyncio.gather(*self._dialling, return_exceptions=True)
         if self._relays:
             await self._is_empty.wait()
-        for timer in (self._world_timer, self._sweep_timer):
+        self._watched.clear()
+        for timer in (self._world_timer, self._sweep_timer, self._retry_timer):
             if timer:
                 timer.cancel()
-        self._world_timer = self._sweep_timer = None
+        self._world_timer = self._sweep_timer = self._retry_timer = None
 
     @property
     def address(self) -> Address:
@@ -138,7 +152,7 @@ class Proxy:
     # -- the listener -----------------------------------------------------------------------------------------------
 
     async def _bind(self) -> list[socket.socket]:
-        infos = await self._loop.getaddrinfo(*self.listen, type=socket.SOCK_STREAM)
+        infos = await self._look_up(self.listen)
         sockets: list[socket.socket] = []
         port = self.listen.port
         try:
@@ -154,12 +168,19 @@ class Proxy:
             raise
         return sockets
 
-    def _open_listener(self) -> None:
-        if self._is_open or not self._sockets:
-            return
+    def _listen(self) -> None:
+        """Open the door. Raise OSError where another process has taken the port while it was shut."""
+        opened: list[socket.socket] = []
+        try:
+            for listening in self._sockets:
+                listening.listen(BACKLOG)
+                opened.append(listening)
+        except OSError:
+            for listening in opened:  # no other: shut where it does not listen, a socket stays shut for good
+                listening.shutdown(socket.SHUT_RDWR)
+            raise
         self._is_open = True
         for listening in self._sockets:
-            listening.listen(BACKLOG)
             self._loop.add_reader(listening, self._accept, listening)
 
     def _close_listener(self) -> None:
@@ -173,10 +194,60 @@ class Proxy:
             listening.shutdown(socket.SHUT_RDWR)
 
     def _follow_listener(self) -> None:
-        if self.world.is_listening and not self._is_short:
-            self._open_listener()
-        else:
+        if not self.world.is_listening:
+            self._hindrance = None  # what hindered us is looked for anew when the world opens again
             self._close_listener()
+        elif self._hindrance:
+            self._close_listener()
+        elif self._sockets and not self._is_open:
+            try:
+                self._listen()
+            except OSError as error:
+                reason = f"port {self.port} can't be opened again: {_words(error)}"
+                self._hinder(Hindrance(reason, "the port is free again"))
+
+    def _hinder(self, hindrance: Hindrance) -> None:
+        """Accepting pauses, and is tried again every now and then."""
+        if self._hindrance or not self.world.is_listening:
+            return
+        self._hindrance = hindrance
+        self._tell_listening(False, hindrance.reason)
+        self._loop.call_soon(self._follow_listener)
+        if self._retry_timer is None:
+            self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        if not self._hindrance or not self._sockets:
+            return
+        try:
+            if self._has_room():
+                self._listen()
+        except OSError:
+            pass  # the port is still not to be had
+        if self._is_open:
+            hindrance, self._hindrance = self._hindrance, None
+            self._tell_listening(True, hindrance.is_over)
+        else:
+            self._retry_timer = self._loop.call_later(RETRY_S, self._retry)
+
+    def _tell_listening(self, is_open: bool, reason: str) -> None:
+        self.world.told.append(Told(monotonic_ns(), None, Listening(is_open, reason)))
+        self._take([])
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._relays) * 2 >= self._descriptors_max
+
+    def _has_room(self) -> bool:
+        """Whether so many descriptors are free that accepting will not stop again at once."""
+        if len(self._relays) * 8 >= self._descriptors_max * 3:
+            return False
+        try:
+            used = len(os.listdir("/proc/self/fd"))
+        except OSError:
+            return False
+        return used + self._spare // 2 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     def _accept(self, listening: socket.socket, most: int = ACCEPTS_PER_TURN) -> None:
         for _ in range(most):
@@ -185,17 +256,16 @@ class Proxy:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                self._run_short(True)
+                is_short = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+                self._hinder(SHORT if is_short else Hindrance(_words(error), "accepting works again"))
                 return
             connection.setblocking(False)
             relay = Relay(self, self._loop, str(Address(str(peer[0]), peer[1])))
             self._relays.add(relay)
             self._is_empty.clear()
             _keep(self._connecting, self._loop.create_task(self._connect(relay, connection)))
-            if len(self._relays) * 2 >= self._descriptors_max:
-                self._run_short(True)
+            if self._is_crowded:
+                self._hinder(SHORT)
                 return
 
     async def _connect(self, relay: Relay, connection: socket.socket) -> None:
@@ -204,15 +274,6 @@ class Proxy:
         except OSError:
             connection.close()
             self.forget(relay)
-
-    def _run_short(self, is_short: bool) -> None:
-        """Accepting pauses before the descriptor limit, and goes on when some have come free."""
-        if is_short == self._is_short:
-            return
-        self._is_short = is_short
-        reason = "the descriptor limit is near" if is_short else "descriptors have come free"
-        self._on_told(Told(monotonic_ns(), None, Listening(not is_short, reason)))
-        self._loop.call_soon(self._follow_listener)
 
     # -- what relays need -------------------------------------------------------------------------------------------
 
@@ -231,11 +292,36 @@ class Proxy:
     async def _dial(self, relay: Relay) -> None:
         try:
             async with asyncio.timeout(DIAL_TIME_S):
-                await self._loop.create_connection(lambda: relay.leg(Side.SERVER), *self.upstream)
+                connection = await self._reach_upstream()
+            # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
+            await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
         except TimeoutError:
             relay.dial_failed(f"no answer from {self.upstream} within {DIAL_TIME_S:g} s")
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one
             relay.dial_failed(f"{self.upstream}: {_words(error)}")
+
+    async def _reach_upstream(self) -> socket.socket:
+        """Connect to the first of the upstream's addresses that answers. Raise the last one's OSError if none does."""
+        last = OSError("it has no address")
+        for family, _, _, _, address in await self._look_up(self.upstream):
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                connection.setblocking(False)
+                await self._loop.sock_connect(connection, address)
+            except OSError as error:
+                connection.close()
+                last = error
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+        raise last
+
+    async def _look_up(self, address: Address) -> Sequence[tuple[int, int, int, str, Any]]:
+        with contextlib.suppress(socket.gaierror):  # it is a name, not a number
+            return socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        return await self._loop.getaddrinfo(*address, type=socket.SOCK_STREAM)
 
     def watch(self, leg: Leg) -> None:
         self._watched.add(leg)
@@ -258,8 +344,6 @@ class Proxy:
             self._by_number.pop(relay.session.number, None)
         if not self._relays:
             self._is_empty.set()
-        if self._is_short and len(self._relays) * 2 < self._descriptors_max - SPARE_DESCRIPTORS:
-            self._run_short(False)
 
     # -- steps of the world -----------------------------------------------------------------------------------------
 
@@ -295,8 +379,7 @@ class Proxy:
             self._world_timer = None
         self._world_due = deadline = self.world.deadline
         if deadline is not None:
-            delay = max(0, deadline - monotonic_ns()) / SECOND
-            self._world_timer = self._loop.call_later(delay, self._tick_world)
+            self._world_timer = self._loop.call_later(delay_s(deadline), self._tick_world)
 
     def _tick_world(self) -> None:
         self._world_timer = None
@@ -323,5 +406,9 @@ def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
     task.add_done_callback(tasks.discard)
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "this can't be a host's name"
+    if isinstance(error, socket.gaierror):  # its numbers are not errno's
+        return str(error.strerror).lower()
     return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -13,13 +13,22 @@ from typing import Any, Protocol, cast
 
 from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
 from .session import Session
-from .units import SECOND
+from .units import MILLISECOND, SECOND
 from .wire.frames import SIDES, Side
 
 LINGER_S = 30.0
 _LINGER_RST = struct.pack("ii", 1, 0)  # close() then sends RST; abort() alone would send FIN
 _TCP_CLOSE = 7  # states of tcpi_state, linux/include/net/tcp_states.h
 _TCP_CLOSE_WAIT = 8
+
+
+def delay_s(deadline: int) -> float:
+    """Seconds until a deadline, for `call_later`; what is not due yet waits for a millisecond at least.
+
+    That is the grain of both loops: for less than half of it uvloop would go round and round.
+    """
+    remaining = deadline - monotonic_ns()
+    return max(remaining, MILLISECOND) / SECOND if remaining > 0 else 0.0
 
 
 class Rim(Protocol):
@@ -49,6 +58,7 @@ class Leg(asyncio.Protocol):
         self.side = side
         self.transport: asyncio.Transport | None = None
         self.is_reading = True
+        self.has_told_end = False  # its peer's FIN was read, or seen while it was not read
         # On the pass lane: where to count, and where to write.
         self.scan: Callable[[bytes], None] | None = None
         self.write: Callable[[bytes], Any] = _nowhere
@@ -67,6 +77,7 @@ class Leg(asyncio.Protocol):
         self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
 
     def eof_received(self) -> bool:
+        self.has_told_end = True
         self.relay.perform(self.relay.session.ended(self.side, monotonic_ns()))
         return True  # we end our side ourselves, when the session says so
 
@@ -85,6 +96,29 @@ class Leg(asyncio.Protocol):
             return None
         sock = self.transport.get_extra_info("socket")
         return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
+
+    def has_failed(self) -> bool:
+        """Whether a reset or a time-out waits to be told. Asking takes it from the socket."""
+        assert self.transport is not None
+        return bool(self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def abort(self) -> None:
+        """End it by RST, also where a close is still waiting for its bytes to leave."""
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+        self.transport.abort()
+
+    def set_reading(self) -> None:
+        """Make the loop read, or not, as it was last asked to."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self.is_reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
 
 
 def _nowhere(data: bytes) -> None:
@@ -105,6 +139,8 @@ class Relay:
         self.dial_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
+        self._is_lingering = False  # the session is over, and bytes may still have to leave
+        self._performing: list[Action] | None = None
 
     def leg(self, side: Side) -> Leg:
         """The protocol for a new transport of this side."""
@@ -113,22 +149,26 @@ class Relay:
         return leg
 
     def connected(self, leg: Leg) -> None:
-        if leg.side is Side.CLIENT:
+        if self.legs[leg.side] is not leg:
+            leg.abort()  # asyncio tells of a connection even where its dial has been cancelled
+        elif leg.side is Side.CLIENT:
             self.session = self.rim.accepted(self, self.peer)
             self.has_begun = True
             self.after()
         else:
             self.perform(self.session.dialled(monotonic_ns()))
+        if not leg.is_reading:
+            self.loop.call_soon(leg.set_reading)  # uvloop starts reading behind `connection_made`
 
     def dial_failed(self, error: str) -> None:
-        self.legs[Side.SERVER] = None  # uvloop makes the protocol before it connects
         self.perform(self.session.dial_failed(error, monotonic_ns()))
 
     def lost(self, leg: Leg, error: Exception | None) -> None:
         """A transport is closed. Where we asked for it, the session knows already and this changes nothing."""
         leg.scan = None
-        if self.legs[leg.side] is leg:
-            self.legs[leg.side] = None
+        if self.legs[leg.side] is not leg:
+            return
+        self.legs[leg.side] = None
         if not self.has_begun:
             self.rim.forget(self)
             return
@@ -142,43 +182,56 @@ class Relay:
 
     def found(self, leg: Leg, state: int) -> bool:
         """A leg that is not read was looked at; whether there is nothing more to look for."""
+        if state == _TCP_CLOSE and not leg.has_failed():
+            return True  # both FINs are acknowledged; what the peer sent before its own is still to be read
         if state == _TCP_CLOSE:
-            self.perform(self.session.lost(leg.side, monotonic_ns(), "reset"))
+            actions = self.session.lost(leg.side, monotonic_ns(), "reset")
+            leg.abort()  # nobody else will: the session takes it for gone, and the loop does not look
+            self.perform(actions)
             return True
-        if state == _TCP_CLOSE_WAIT:
+        if state == _TCP_CLOSE_WAIT and not leg.has_told_end:
+            leg.has_told_end = True
             self.session.found_ended(leg.side)
             self.after()
-            return True
         return False
 
     def perform(self, actions: list[Action]) -> None:
         """Do what the session says, in order, then let the world hear of it."""
-        for action in actions:
-            match action:
-                case Send(side, data):
-                    if transport := self._transport(side):
-                        transport.write(data)
-                case Pause(side):
-                    if (leg := self.legs[side]) and leg.transport:
-                        leg.is_reading = False
-                        leg.transport.pause_reading()
-                        self.rim.watch(leg)
-                case Resume(side):
-                    if (leg := self.legs[side]) and leg.transport and not leg.transport.is_closing():
-                        leg.is_reading = True
-                        leg.transport.resume_reading()
-                case End(side):
-                    if transport := self._transport(side):
-                        with contextlib.suppress(OSError):  # its peer has reset; the loop will say so
-                            transport.write_eof()
-                case Release(side):
-                    if transport := self._transport(side):
-                        transport.close()
-                case Reset(side):
-                    self._reset(side)
-                case Dial():
-                    self.rim.dial(self)
+        if self._performing is not None:
+            self._performing += actions  # a write has blocked: what follows from that comes behind
+            return
+        self._performing = actions
+        try:
+            for action in actions:
+                self._do(action)
+        finally:
+            self._performing = None
         self.after()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Send(side, data):
+                if transport := self._transport(side):
+                    transport.write(data)
+            case Pause(side) | Resume(side):
+                if leg := self.legs[side]:
+                    # What the session wants by now: a step of the world may be performed later than it was decided.
+                    leg.is_reading = not self.session.legs[side].pauses
+                    leg.set_reading()
+                    if not leg.is_reading:
+                        self.rim.watch(leg)
+            case End(side):
+                if transport := self._transport(side):
+                    with contextlib.suppress(OSError):  # its peer has reset; the loop will say so
+                        transport.write_eof()
+            case Release(side):
+                if transport := self._transport(side):
+                    transport.close()
+            case Reset(side):
+                if leg := self.legs[side]:
+                    leg.abort()
+            case Dial():
+                self.rim.dial(self)
 
     def after(self) -> None:
         """What follows any happening: lanes, the timer, the world."""
@@ -192,51 +245,50 @@ class Relay:
                     leg.write = other.transport.write
                 else:
                     leg.scan = None
-        deadline = session.deadline
-        if deadline is None:
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
-        elif self._timer is None or deadline != self._timer_due:
-            if self._timer:
-                self._timer.cancel()
-            self._timer_due = deadline
-            delay = max(0, deadline - monotonic_ns()) / SECOND
-            self._timer = self.loop.call_later(delay, self.tick)
+        if not self._is_lingering:
+            self._set_timer(session.deadline)
         if session.needs_world:
             self.rim.settle(self)
         if session.is_over:
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
-            if self.dial_task:
-                self.dial_task.cancel()
-                self.dial_task = None
-                if (leg := self.legs[Side.SERVER]) and leg.transport is None:
-                    self.legs[Side.SERVER] = None
-            if not any(self.legs):
-                self.rim.forget(self)
-            else:
-                # Both ways have ended; what is still to be written to a peer that does not read gets this long.
-                self._timer = self.loop.call_later(LINGER_S, self.abort)
+            self._linger()
+
+    def _set_timer(self, deadline: int | None) -> None:
+        if self._timer:
+            if deadline == self._timer_due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer_due = deadline
+            self._timer = self.loop.call_later(delay_s(deadline), self.tick)
+
+    def _linger(self) -> None:
+        """Both ways have ended; what is still to be written to a peer that does not read gets its time."""
+        if not self._is_lingering:
+            self._is_lingering = True
+            self._set_timer(None)
+            self._timer = self.loop.call_later(LINGER_S, self.abort)
+            self.stop_dial()
+        if not any(self.legs):
+            self._set_timer(None)
+            self.rim.forget(self)
+
+    def stop_dial(self) -> None:
+        """Cancel the dial, unless it has connected: uvloop would close that transport and never say so."""
+        leg = self.legs[Side.SERVER]
+        if self.dial_task and (leg is None or leg.transport is None):
+            self.dial_task.cancel()
+            self.legs[Side.SERVER] = None
+        self.dial_task = None
 
     def abort(self) -> None:
         """Let go of whatever is left, at once."""
-        for side in SIDES:
-            self._reset(side)
+        for leg in self.legs:
+            if leg:
+                leg.abort()
 
     def _transport(self, side: Side) -> asyncio.Transport | None:
         leg = self.legs[side]
         if leg is None or leg.transport is None or leg.transport.is_closing():
             return None
         return leg.transport
-
-    def _reset(self, side: Side) -> None:
-        leg = self.legs[side]
-        if leg is None or leg.transport is None:
-            return
-        # Also where a close is still waiting for its bytes to leave.
-        sock = leg.transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
-        leg.transport.abort()

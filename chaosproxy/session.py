@@ -123,9 +123,13 @@ class Session(Legs):
 
     @property
     def deadline(self) -> int | None:
-        times = list(self._timers.values())
-        times += [due for direction in self.directions if (due := direction.deadline) is not None]
-        return min(times, default=None)
+        # Asked behind every chunk that is not just passed on: no lists.
+        deadline = min(self._timers.values()) if self._timers else None
+        for direction in self.directions:
+            due = direction.deadline
+            if due is not None and (deadline is None or due < deadline):
+                deadline = due
+        return deadline
 
     def passes(self, side: Side) -> bool:
         """Whether what `side` sends may be scanned and forwarded whole, without asking again."""
