@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from difflib import get_close_matches
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
 from shutil import get_terminal_size
@@ -121,8 +122,8 @@ def cli(context: click.Context) -> None:
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
 @option("--i-own-this-server", is_flag=True, help="Let rules harm a server that is not on a private address.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+@option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.pass_context
 def run_command(context: click.Context, /, **given: Any) -> int:
     """Put the proxy before a server.
@@ -190,7 +191,7 @@ def _unknown_variables() -> Iterator[str]:
     known = {str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar}
     for name in sorted(os.environ):
         if name.startswith("CHAOSPROXY_") and name not in known and not _OF_KUBERNETES.match(name):
-            meant = "".join(f"; did you mean {near}?" for near in nearest(name, known)[:1])
+            meant = "".join(f"; did you mean {near}?" for near in get_close_matches(name, known, n=1, cutoff=0.8))
             yield f"warning: {escape(name)} is not a variable of chaosproxy{meant}"
 
 
