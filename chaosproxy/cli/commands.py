@@ -188,10 +188,13 @@ def _as_given(context: click.Context, name: str) -> str:
 
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours and are not: a misspelt one would leave a fault out without a word."""
-    known = {str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar}
+    every = (str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar)
+    known = {variable.removeprefix("CHAOSPROXY_") for variable in every}
     for name in sorted(os.environ):
-        if name.startswith("CHAOSPROXY_") and name not in known and not _OF_KUBERNETES.match(name):
-            meant = "".join(f"; did you mean {near}?" for near in get_close_matches(name, known, n=1, cutoff=0.8))
+        rest = name.removeprefix("CHAOSPROXY_")
+        if rest != name and rest not in known and not _OF_KUBERNETES.match(name):
+            near = get_close_matches(rest, known, n=1, cutoff=0.5)
+            meant = f"; did you mean CHAOSPROXY_{near[0]}?" if near else ""
             yield f"warning: {escape(name)} is not a variable of chaosproxy{meant}"
 
 

@@ -186,6 +186,11 @@ class TestUsage:
         assert ran.err.count("warning") == 1
         assert "CHAOSPROXY_FAULTS is not a variable of chaosproxy; did you mean CHAOSPROXY_FAULT?" in ran.err
 
+    @pytest.mark.parametrize(("name", "meant"), [("TOKEN", "; did you mean CHAOSPROXY_CONTROL_TOKEN?"), ("XYZZY", "")])
+    def test_only_a_near_variable_is_suggested(self, name: str, meant: str) -> None:
+        ran = chaosproxy("run", "ws://a:1", "--profile", "nothing", env={f"CHAOSPROXY_{name}": "x"})
+        assert ran.err.startswith(f"warning: CHAOSPROXY_{name} is not a variable of chaosproxy{meant}\n")
+
     def test_output_that_can_not_be_written_is_told(self) -> None:
         with open("/dev/full", "w") as full:
             done = subprocess.run(
