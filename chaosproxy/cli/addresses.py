@@ -3,7 +3,9 @@
 Every refusal is a ValueError that says what to write in its place.
 """
 
+import errno
 import socket
+from collections.abc import Set
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -28,26 +30,33 @@ def parse_upstream(text: str) -> Address:
     """Read ws://HOST:PORT."""
     scheme, has_scheme, rest = text.partition("://")
     if not has_scheme:
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}; did you mean {show('ws://' + text)}?")
+        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}{_meant('ws://' + text)}")
     scheme = scheme.lower()
     if scheme in _LATER:
         raise ValueError(
             f"{scheme}:// is not supported yet ({_LATER[scheme]} come in a later version); use ws://HOST:PORT"
         )
     if scheme != "ws":
-        hint = f"; did you mean {show('ws://' + rest)}?" if scheme in _MEANT else ""
+        hint = _meant("ws://" + rest) if scheme in _MEANT else ""
         raise ValueError(f"expected ws://HOST:PORT, got {show(text)}{hint}")
     if "@" in rest:
         raise ValueError("the upstream's URL takes no user name or password: clients send their own")
+    place = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    if place.count(":") > 1 and "[" not in place:
+        raise ValueError(f"expected ws://[HOST]:PORT for an IPv6 address, got {show(text)}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
-    except ValueError as problem:
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}: {problem}") from None
+    except ValueError:
+        raise ValueError(f"expected ws://HOST:PORT with a port from 1 to 65535, got {show(text)}") from None
     if not host:
         raise ValueError(f"expected ws://HOST:PORT, got {show(text)}, which names no host")
-    if not port:
+    if port == 0:
+        raise ValueError(f"expected ws://HOST:PORT with a port from 1 to 65535, got {show(text)}")
+    if port is None:
         raise ValueError(f"{show(text)} names no port; ws://{_bracketed(host)}:80 would be the default of ws://")
+    if not _can_be_host(place):
+        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}, whose host can't be a name")
     address = Address(host, port)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"the upstream takes no path: clients choose it, and it is passed on; write ws://{address}")
@@ -63,7 +72,9 @@ def parse_address(text: str) -> Address:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"expected [HOST]:PORT for an IPv6 address, got {show(text)}")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if host == "*":
+        raise ValueError(f"expected 0.0.0.0:{port} to listen on every address, got {show(text)}")
+    if not _can_be_host(host) or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"expected HOST:PORT, such as 127.0.0.1:7001 or 0.0.0.0:7001, got {show(text)}")
     return Address(host, int(port))
 
@@ -71,6 +82,17 @@ def parse_address(text: str) -> Address:
 def reachable(address: Address) -> Address:
     """Where to connect to what listens on this address: a wildcard is reached over the loopback."""
     return address._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host))
+
+
+def leads_to(address: Address, listening: Address) -> bool:
+    """Whether a connection to an address may end up at what listens on the other. Looks names up, so it may block."""
+    if not address.port or address.port != listening.port:
+        return False
+    if address.host == listening.host:
+        return True
+    ours = _ips(listening.host)
+    families = {ip.version for ip in ours if ip.is_unspecified}
+    return any(ip in ours or (ip.version in families and _is_here(ip)) for ip in _ips(reachable(address).host))
 
 
 def is_loopback(host: str) -> bool:
@@ -83,12 +105,27 @@ def is_loopback(host: str) -> bool:
 
 def owner_of(host: str) -> Owner:
     """Tell whose server it is. Looks the name up, so it may block."""
+    owners = {_owner(ip) for ip in _ips(host)}
+    return next((owner for owner in (Owner.PUBLIC, Owner.PRIVATE, Owner.LOOPBACK) if owner in owners), Owner.UNKNOWN)
+
+
+def _ips(host: str) -> Set[IPv4Address | IPv6Address]:
+    """The addresses of a host; none if nobody knows it now."""
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return Owner.UNKNOWN
-    owners = {_owner(ip_address(str(info[4][0]).partition("%")[0])) for info in infos}
-    return next(owner for owner in (Owner.PUBLIC, Owner.PRIVATE, Owner.LOOPBACK) if owner in owners)
+        return frozenset()
+    return {ip_address(str(info[4][0]).partition("%")[0]) for info in infos}
+
+
+def _is_here(ip: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is one of this machine's: only those can be bound."""
+    with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(ip), 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def _owner(ip: IPv4Address | IPv6Address) -> Owner:
@@ -96,6 +133,25 @@ def _owner(ip: IPv4Address | IPv6Address) -> Owner:
     if ip.is_loopback:
         return Owner.LOOPBACK
     return Owner.PRIVATE if ip.is_private else Owner.PUBLIC
+
+
+def _meant(url: str) -> str:
+    """A suggestion, if it is one that would be taken."""
+    try:
+        parse_upstream(url)
+    except ValueError:
+        return ""
+    return f"; did you mean {show(url)}?"
+
+
+def _can_be_host(text: str) -> bool:
+    """Whether it can be looked up at all: Python's resolver raises UnicodeError for what can't be a name."""
+    if not text.isprintable() or " " in text:
+        return False
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _bracketed(host: str) -> str:

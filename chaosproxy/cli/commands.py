@@ -4,15 +4,20 @@ Every option is an environment variable too, CHAOSPROXY_ and its name; options w
 """
 
 import asyncio
+import errno
 import json
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from difflib import get_close_matches
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
-from typing import Any
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import Any, TextIO
 
 import click
 
@@ -34,6 +39,8 @@ from .run import ExitCode, Settings, Trouble, run
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
+_FIRST_COLUMN = re.compile(r" *\S+ {2,}| +")
+_OF_KUBERNETES = re.compile(r"CHAOSPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")  # for a service of our name
 
 
 class _Reader(click.ParamType[Any]):
@@ -115,8 +122,8 @@ def cli(context: click.Context) -> None:
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
 @option("--i-own-this-server", is_flag=True, help="Let rules harm a server that is not on a private address.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+@option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.pass_context
 def run_command(context: click.Context, /, **given: Any) -> int:
     """Put the proxy before a server.
@@ -124,8 +131,10 @@ def run_command(context: click.Context, /, **given: Any) -> int:
     Ends on SIGTERM or Ctrl-C: connections get 1001 and the grace time, exit 0; a second signal ends at once,
     exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal error.
     """
-    settings = _settings(context, given)
     say = (lambda line: None) if given["quiet"] else _say
+    for warning in _unknown_variables():
+        say(warning)
+    settings = _settings(context, given)
     with asyncio.Runner(loop_factory=_loop_factory(given["loop"])) as runner:
         return runner.run(run(settings, say))
 
@@ -136,10 +145,6 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         raise click.UsageError("the server is named twice, as the argument and by --upstream")
     if upstream is None:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
-    if upstream == given["listen"]:
-        raise click.UsageError(f"--listen and the upstream are the same, {upstream}: the proxy would call itself")
-    if given["control"] and given["control"].port and given["control"] == given["listen"]:
-        raise click.UsageError(f"--listen and --control are the same, {given['control']}")
     options = Options(given["seed"], given["dials_per_second"], given["journal_frames"])
     return Settings(
         upstream=upstream,
@@ -158,10 +163,11 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
 
 
 def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
-    named = [name for name in ("profile", "profile_yaml", "faults") if given[name]]
+    named = [name for name in ("profile", "profile_yaml", "faults") if given[name] not in (None, ())]
     typed = [name for name in named if _is_typed(context, name)] or named
     if len(typed) > 1:
-        raise click.UsageError("expected one of --profile, --profile-yaml and --fault")
+        got = " and ".join(_as_given(context, name) for name in typed)
+        raise click.UsageError(f"expected one of --profile, --profile-yaml and --fault, got {got}")
     try:
         match typed:
             case ["profile"]:
@@ -172,6 +178,24 @@ def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
                 return from_options(given["faults"])
     except NoProfile as problem:
         raise Trouble(str(problem), ExitCode.USAGE) from None
+
+
+def _as_given(context: click.Context, name: str) -> str:
+    """An option in the words in which it was given: its own, or its variable's."""
+    parameter = next(each for each in context.command.params if each.name == name)
+    return parameter.opts[0] if _is_typed(context, name) else str(parameter.envvar)
+
+
+def _unknown_variables() -> Iterator[str]:
+    """Variables that look like ours and are not: a misspelt one would leave a fault out without a word."""
+    every = (str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar)
+    known = {variable.removeprefix("CHAOSPROXY_") for variable in every}
+    for name in sorted(os.environ):
+        rest = name.removeprefix("CHAOSPROXY_")
+        if rest != name and rest not in known and not _OF_KUBERNETES.match(name):
+            near = get_close_matches(rest, known, n=1, cutoff=0.5)
+            meant = f"; did you mean CHAOSPROXY_{near[0]}?" if near else ""
+            yield f"warning: {escape(name)} is not a variable of chaosproxy{meant}"
 
 
 def _is_typed(context: click.Context, name: str) -> bool:
@@ -186,7 +210,10 @@ def _loop_factory(name: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         if name is None:
             return asyncio.new_event_loop
-        raise Trouble("uvloop is not installed: pip install 'chaosproxy[uvloop]'", ExitCode.USAGE) from None
+        remedy = (
+            "install it beside chaosproxy (pip install uvloop; pipx inject chaosproxy uvloop), or do without --loop"
+        )
+        raise Trouble(f"uvloop is not installed; {remedy}", ExitCode.USAGE) from None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
 
@@ -213,7 +240,8 @@ def profiles(name: str | None) -> int:
         abouts = library.abouts()
         width = max(map(len, abouts))
         for known, about in abouts.items():
-            click.echo(f"{known:<{width}}  {' '.join(about.split())}")
+            _echo(f"{known:<{width}}  {' '.join(about.split())}")
+        click.echo("\nmore: chaosproxy profiles NAME", err=True)
         return ExitCode.OK
     try:
         click.echo(library.text(name), nl=False)
@@ -227,13 +255,14 @@ def profiles(name: str | None) -> int:
 def faults(name: str | None) -> int:
     """List the faults, or describe one."""
     if name is None:
-        click.echo(reference.overview())
+        for line in reference.overview().splitlines():
+            _echo(line)
         click.echo("\nmore: chaosproxy faults NAME", err=True)
     elif name in FAULTS:
         click.echo(reference.describe(FAULTS[name]))
     else:
         meant = "".join(f"; did you mean {near}?" for near in nearest(name, FAULTS)[:1])
-        raise Trouble(f"unknown fault {show(name)}{meant}", ExitCode.USAGE)
+        raise Trouble(f"unknown fault {show(name)}{meant or '; chaosproxy faults lists them'}", ExitCode.USAGE)
     return ExitCode.OK
 
 
@@ -271,7 +300,8 @@ def health(control: Address | None) -> int:
         answer = connection.getresponse()
         words = answer.read(200).decode("utf-8", "replace").strip()
     except (OSError, HTTPException) as error:
-        raise Trouble(f"nobody answers at {address}: {error}", ExitCode.FAILED) from None
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise Trouble(f"nobody answers at {address}: {reason}; is --control that of `run`?", ExitCode.FAILED) from None
     finally:
         connection.close()
     click.echo(escape(words) or answer.status)
@@ -281,7 +311,21 @@ def health(control: Address | None) -> int:
 def _say(line: str) -> None:
     style: dict[str, Any] = {"fg": "yellow"} if "warning: " in line else {}
     with suppress(OSError):  # whoever listened to us has gone; clients have not
-        click.secho(line, err=True, **style)
+        click.secho(_fit(line, sys.stderr), err=True, **style)
+
+
+def _echo(line: str) -> None:
+    click.echo(_fit(line, sys.stdout))
+
+
+def _fit(line: str, stream: TextIO | None) -> str:
+    """Break a line between words where a terminal would break it anywhere; indent the rest by its first column."""
+    if stream is None or not stream.isatty():
+        return line
+    columns = get_terminal_size().columns
+    column = _FIRST_COLUMN.match(line)
+    indent = " " * (column.end() if column and column.end() < columns // 2 else 2)
+    return fill(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:
@@ -300,11 +344,19 @@ def _run() -> int:
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            return _internal_error()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            click.echo(f"chaosproxy: can't write the output: {os.strerror(error.errno).lower()}", err=True)
         return ExitCode.FAILED
     except Exception:
-        click.echo("chaosproxy: internal error; please report it with these lines:", err=True)
-        traceback.print_exc()
-        return ExitCode.INTERNAL
+        return _internal_error()
     return int(code or 0)
+
+
+def _internal_error() -> int:
+    click.echo("chaosproxy: internal error; please report it with these lines:", err=True)
+    traceback.print_exc()
+    return ExitCode.INTERNAL

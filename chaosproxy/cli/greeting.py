@@ -11,8 +11,8 @@ def greeting(upstream: Address, listen: Address, control: str, profile: Profile,
     everywhere = f" (listening on {listen})" if client != listen else ""
     lines = [
         f"point your client at ws://{client} (was :{upstream.port}){everywhere}",
-        f'  pusher-js  new Pusher(key, {{cluster: "none", wsHost: "{client.host}", wsPort: {client.port}, '
-        'forceTLS: false, enabledTransports: ["ws"]})',
+        f'  pusher-js  new Pusher(key, {{wsHost: "{str(client).rpartition(":")[0]}", wsPort: {client.port},',
+        '               forceTLS: false, enabledTransports: ["ws"], cluster: "none"})',
         f'  socket.io  io("http://{client}", {{transports: ["websocket"]}})',
         f"upstream  ws://{upstream}",
         f"control   {control}",

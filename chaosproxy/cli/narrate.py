@@ -48,8 +48,7 @@ POLLING_REMEDY = (
     "or transports: ['websocket'] (socket.io)"
 )
 CONTAINER_REMEDY = (
-    "clients get 502 until it is there. In a container, localhost is the container itself: name the service "
-    "(ws://soketi:6001) or host.docker.internal"
+    "in a container, localhost is the container itself: name the service (ws://soketi:6001) or host.docker.internal"
 )
 _TLS_MARK = "a TLS hello"
 
@@ -115,7 +114,9 @@ class Narrator:
             case Answered(426, "proxy", _):
                 yield from self._once("polling", self._sources.get(session.number, ""), POLLING_REMEDY)
             case Dialled(error) if error:
-                yield from self._once("upstream", "", f"the upstream {self._upstream}: {CONTAINER_REMEDY}")
+                yield from self._once(
+                    "upstream", "", f"clients get 502 until {self._upstream} is there; {CONTAINER_REMEDY}"
+                )
             case _:
                 pass
 
@@ -150,6 +151,8 @@ def _line_of_all(event: Event) -> Line:
             return Line(f"rule {rule} ({fault}) {change}")
         case Listening(True, reason):
             return Line(f"listening again ({reason})")
+        case Listening(False, "draining"):
+            return Line("ending: new connections are refused")
         case Listening(False, reason):
             return Line(f"new connections are refused ({reason})")
         case Reported(client, state, detail):

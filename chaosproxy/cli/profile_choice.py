@@ -20,6 +20,8 @@ def by_name_or_file(name: str) -> Profile:
     """Take a shipped profile by its name, anything else as the path of a file. Raises NoProfile."""
     if name in library.names():
         return library.load(name)
+    if not name:
+        raise NoProfile("the profile's name is empty; `chaosproxy profiles` lists those that come with chaosproxy")
     path = Path(name)
     if not path.exists() and not _is_path(name):
         raise NoProfile(f"{library.UnknownProfile(name)}; for a file of your own, give its path")

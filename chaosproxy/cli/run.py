@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from ..profile import Profile
 from ..proxy import Address, Proxy
 from ..rule import Rule
 from ..world import Options, Told
-from .addresses import Owner, is_loopback, owner_of, reachable
+from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
 from .greeting import greeting, no_client_yet
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
@@ -109,6 +111,8 @@ async def run(settings: Settings, say: Say) -> int:
     signals = _Signals()
     signals.listen()
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: say(_internal(context)))
+    if loop := await asyncio.to_thread(_loop_in, settings):
+        raise Trouble(loop, ExitCode.USAGE)
     fence = await Fence.around(settings.upstream, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
@@ -125,6 +129,30 @@ async def run(settings: Settings, say: Say) -> int:
         await stage.stop()
 
 
+def _loop_in(settings: Settings) -> str:
+    """Say which two addresses must not be the same and are. Look names up only where ports are equal."""
+    upstream, listen, control = settings.upstream, settings.listen, settings.control
+    if leads_to(upstream, listen):
+        return (
+            f"--listen {listen} and the upstream {upstream} are the same: the proxy would call itself; "
+            f"choose another: --listen {_another(listen)}"
+        )
+    if control is None:
+        return ""
+    if leads_to(upstream, control):
+        return (
+            f"--control {control} and the upstream {upstream} are the same: clients would reach the control API; "
+            f"choose another: --control {_another(control)}"
+        )
+    if leads_to(control, listen) or leads_to(listen, control):
+        return f"--listen and --control are the same, {listen}; choose another: --control {_another(control)}"
+    return ""
+
+
+def _another(address: Address) -> Address:
+    return address._replace(port=address.port + 10 if address.port < 65_000 else address.port - 10)
+
+
 class _Stage:
     """The proxy with all that listens to it."""
 
@@ -133,7 +161,7 @@ class _Stage:
         self._say = say
         self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose)
         seed = settings.profile.seed if settings.options.seed is None else settings.options.seed
-        file = _open_journal(settings.journal) if settings.journal else None
+        file = _open_journal(settings.journal) if settings.journal is not None else None
         self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
         self._metrics = Metrics(self._journal)
         self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell)
@@ -187,6 +215,8 @@ class _Stage:
 
 def _open_journal(path: str) -> Sink:
     if path == "-":
+        if sys.stdout is None:
+            raise Trouble("the journal can't be written to stdout, which is closed", ExitCode.USAGE)
         return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
     try:
         return open_journal(path)
@@ -242,25 +272,28 @@ def _remind(proxy: Proxy, say: Say) -> None:
 
 async def _check(upstream: Address) -> None:
     try:
-        async with asyncio.timeout(CHECK_TIME_S):
-            _, writer = await asyncio.open_connection(*upstream)
+        reached = await asyncio.to_thread(socket.create_connection, upstream, CHECK_TIME_S)
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         message = f"the upstream {upstream} can't be reached: {reason.lower()}; {CONTAINER_REMEDY}"
         raise Trouble(message, ExitCode.UNREACHABLE) from None
-    writer.transport.abort()
+    reached.close()
 
 
 def _port_trouble(error: OSError, address: Address, option: str) -> Trouble:
     if error.errno == errno.EADDRINUSE:
         holder = holder_of(address.port)
         by = f" by {holder}" if holder else ""
-        message = (
-            f"port {address.port} ({option}) is taken{by}; choose another: {option} {address.host}:{address.port + 10}"
-        )
+        message = f"port {address.port} ({option}) is taken{by}; choose another: {option} {_another(address)}"
         return Trouble(message, ExitCode.PORT_BUSY)
-    reason = error.strerror or str(error)
-    return Trouble(f"can't listen on {address} ({option}): {reason.lower()}", ExitCode.USAGE)
+    # Of asyncio's errors, those of bind() have long words of their own; those of looking a name up have no errno's.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+    remedy = {
+        errno.EACCES: "; ports below 1024 need privileges, choose a higher one",
+        errno.EADDRNOTAVAIL: "; it is not an address of this machine, 127.0.0.1 and 0.0.0.0 always are",
+    }.get(number, "")
+    return Trouble(f"can't listen on {address} ({option}): {reason.lower()}{remedy}", ExitCode.USAGE)
 
 
 def _internal(context: dict[str, object]) -> str:

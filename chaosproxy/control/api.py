@@ -86,7 +86,7 @@ class Api:
         read_order(Nothing, await request.read())
         world = self._proxy.world
         if not world.profile.phases:
-            raise Refused(409, "the profile has no phases")
+            raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
         if world.timeline.is_over:
             raise Refused(409, "the last phase is over; to go back to one, name it in POST /api/phase")
         return self._step(None)
@@ -139,7 +139,7 @@ class Api:
         if not self._proxy.steer(lambda world, now: world.heal(rule_id, now)):
             if any(rule.id == rule_id for rule in self._proxy.world.active_rules):
                 raise Refused(409, "this rule is the profile's; it ends with its phase")
-            raise Refused(404, "there is no live rule of this id")
+            raise Refused(404, "there is no live rule of this id; GET /api/state lists them")
         return _json({"healed": [rule_id]})
 
     async def _heal_all(self, request: web.Request) -> web.Response:

@@ -114,7 +114,7 @@ def _words(error: web.HTTPException) -> str:
         case web.HTTPMethodNotAllowed():
             return f"this takes {', '.join(sorted(error.allowed_methods))}"
         case web.HTTPNotFound():
-            return "there is nothing here"
+            return "there is nothing here; begin with GET /api/state, /api/journal or /metrics"
         case _:
             return error.reason
 

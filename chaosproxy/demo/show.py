@@ -47,8 +47,20 @@ def demo(seconds: float) -> None:
 
 
 async def _plain(console: Console, seconds: float) -> Story:
-    play = Play(seconds, lambda mark: print(plain_line(mark), flush=True))
+    """Play in lines. Raise OSError, at once, where nobody reads them any more."""
+    troubles: list[OSError] = []
+
+    def show(mark: Mark) -> None:
+        try:
+            print(plain_line(mark), flush=True)
+        except OSError as trouble:
+            troubles.append(trouble)
+            play.ended.set()
+
+    play = Play(seconds, show)
     await play.run()
+    if troubles:
+        raise troubles[0]
     return play.story
 
 
@@ -132,6 +144,7 @@ def legend() -> Text:
         character, style = _LOOKS[look]
         text.append(character * 2, style=style)
         text.append(f" {look.value}   ", style="dim")
+    text.rstrip()
     return text
 
 

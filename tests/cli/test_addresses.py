@@ -1,6 +1,6 @@
 import pytest
 
-from chaosproxy.cli.addresses import Owner, owner_of, parse_address, parse_upstream, reachable
+from chaosproxy.cli.addresses import Owner, leads_to, owner_of, parse_address, parse_upstream, reachable
 from chaosproxy.proxy import Address
 
 
@@ -25,8 +25,14 @@ def test_an_upstream_is_a_ws_url(text: str, address: Address) -> None:
         ("tcp://localhost:6001", "tcp:// is not supported yet"),
         ("ftp://localhost:6001", "expected ws://HOST:PORT, got ftp://localhost:6001"),
         ("ws://localhost", "ws://localhost:80 would be the default"),
-        ("ws://localhost:0", "names no port"),
-        ("ws://localhost:66666", "out of range"),
+        ("ws://localhost:0", "a port from 1 to 65535"),
+        ("ws://localhost:66666", "a port from 1 to 65535"),
+        ("ws://localhost:abc", "a port from 1 to 65535"),
+        ("ws://::1:6001", "expected ws://[HOST]:PORT for an IPv6 address"),
+        ("ws://a b:6001", "whose host can't be a name"),
+        ("ws://a\nb:6001", "whose host can't be a name"),
+        ("ws://a..b:6001", "whose host can't be a name"),
+        (f"ws://{'a' * 64}:6001", "whose host can't be a name"),
         ("ws://:6001", "names no host"),
         ("ws://me:secret@localhost:6001", "takes no user name"),
         (
@@ -45,6 +51,13 @@ def test_a_wrong_upstream_is_told_what_to_write(text: str, message: str) -> None
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("text", ["", "localhost", "http://", "http://localhost"])
+def test_nothing_is_suggested_that_would_be_refused(text: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        parse_upstream(text)
+    assert "did you mean" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
@@ -58,10 +71,30 @@ def test_an_address_is_a_host_and_a_port(text: str, address: Address) -> None:
     assert address == parse_address(text)
 
 
-@pytest.mark.parametrize("text", ["", ":7001", "localhost", "localhost:", "::1:7001", "localhost:70000", "localhost:٣"])
+@pytest.mark.parametrize(
+    "text", ["", ":7001", "localhost", "localhost:", "::1:7001", "localhost:70000", "localhost:٣", "*:7001", "a..b:1"]
+)
 def test_a_wrong_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "listening", "expected"),
+    [
+        (Address("127.0.0.1", 7001), Address("127.0.0.1", 7001), True),
+        (Address("localhost", 7001), Address("127.0.0.1", 7001), True),
+        (Address("0.0.0.0", 7001), Address("127.0.0.1", 7001), True),
+        (Address("127.0.0.1", 7001), Address("0.0.0.0", 7001), True),
+        (Address("127.0.0.1", 7001), Address("localhost", 7001), True),
+        (Address("127.0.0.2", 7001), Address("127.0.0.1", 7001), False),
+        (Address("192.0.2.1", 7001), Address("0.0.0.0", 7001), False),
+        (Address("127.0.0.1", 6001), Address("127.0.0.1", 7001), False),
+        (Address("127.0.0.1", 0), Address("127.0.0.1", 0), False),
+    ],
+)
+def test_it_is_known_which_addresses_lead_to_a_listener(address: Address, listening: Address, expected: bool) -> None:
+    assert leads_to(address, listening) is expected
 
 
 def test_a_wildcard_is_reached_over_the_loopback() -> None:

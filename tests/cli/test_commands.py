@@ -1,13 +1,17 @@
 """The verbs as users call them: what is said, where, and the exit code."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ import pytest
 from chaosproxy import library
 from chaosproxy.faults import FAULTS
 
+CHAOSPROXY = [sys.executable, "-m", "chaosproxy"]
 PATIENCE_S = 20
 ASKING = (
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -34,7 +39,7 @@ class Ran:
 def chaosproxy(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
     return Ran(
         subprocess.run(
-            [sys.executable, "-m", "chaosproxy", *arguments],
+            [*CHAOSPROXY, *arguments],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -45,9 +50,24 @@ def chaosproxy(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path 
     )
 
 
+def on_terminal(*arguments: str, columns: int) -> list[str]:
+    """The lines on a terminal of some width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    subprocess.run([*CHAOSPROXY, *arguments], stdout=theirs, stderr=theirs, env=env, timeout=PATIENCE_S, check=True)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as screen:
+        text = b""
+        with suppress(OSError):  # EIO is how a terminal says that nobody writes to it any more
+            while more := screen.read(65536):
+                text += more
+    return text.decode().splitlines()
+
+
 @contextmanager
 def running(*arguments: str, upstream: str = "ws://127.0.0.1:9") -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "chaosproxy", "run", upstream, "--control", "none", *arguments]
+    command = [*CHAOSPROXY, "run", upstream, "--control", "none", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -68,8 +88,14 @@ def rest(process: "subprocess.Popen[str]") -> str:
 class TestProfiles:
     def test_are_listed_with_what_they_reproduce(self) -> None:
         ran = chaosproxy("profiles")
-        assert (ran.code, ran.err) == (0, "")
+        assert (ran.code, ran.err) == (0, "\nmore: chaosproxy profiles NAME\n")
         assert [line.split()[0] for line in ran.out.splitlines()] == library.names()
+
+    def test_lines_break_between_words_on_a_terminal(self) -> None:
+        lines = on_terminal("profiles", columns=60)
+        assert max(map(len, lines)) <= 60
+        column = lines[0].index("A client's")
+        assert all(line[: column - 2].isspace() or line[:column].split()[0] in library.names() for line in lines[:-2])
 
     def test_one_is_printed_as_it_is(self) -> None:
         assert chaosproxy("profiles", "hang").out == library.text("hang")
@@ -117,10 +143,18 @@ class TestUsage:
             (["wss://example.com:443"], "wss:// is not supported yet"),
             (["ws://localhost:6001/app"], "takes no path"),
             (["ws://a:1", "--upstream", "ws://b:1"], "named twice"),
-            (["ws://127.0.0.1:7001"], "would call itself"),
+            (["ws://127.0.0.1:7001"], "would call itself; choose another: --listen 127.0.0.1:7011"),
+            (["ws://localhost:7001"], "would call itself"),
+            (["ws://127.0.0.1:7001", "--listen", "0.0.0.0:7001"], "would call itself"),
+            (["ws://localhost:7002"], "clients would reach the control API; choose another: --control 127.0.0.1:7012"),
+            (["ws://a:1", "--listen", "0.0.0.0:7002"], "--listen and --control are the same"),
             (["ws://a:1", "--control", "127.0.0.1:7001"], "--listen and --control are the same"),
             (["ws://a:1", "--profile", "hangs"], "nearest: hang"),
-            (["ws://a:1", "--profile", "hang", "--fault", "hang"], "expected one of --profile"),
+            (["ws://a:1", "--profile", "hang", "--fault", "hang"], "and --fault, got --profile and --fault"),
+            (["ws://a:1", "--profile", ""], "the profile's name is empty"),
+            (["ws://a:1", "--journal", ""], "can't be written"),
+            (["ws://a:1", "--listen", "192.0.2.1:7001"], "it is not an address of this machine"),
+            (["ws://a:1", "--control", "192.0.2.1:7002", "--token", "x"], "(--control): cannot assign"),
             (["ws://a:1", "--fault", "clothe=4200@5s"], "did you mean close"),
             (["ws://a:1", "--grace", "10"], "a duration with a unit"),
             (["ws://a:1", "--journal", "/nowhere/j"], "the journal /nowhere/j can't be written"),
@@ -137,6 +171,40 @@ class TestUsage:
         ran = chaosproxy("run", "ws://a:1", env={"CHAOSPROXY_PROFILE_YAML": "version: 1\nphases: 7\n"})
         assert ran.code == 2
         assert "CHAOSPROXY_PROFILE_YAML:2:9: phases: expected" in ran.err
+
+    def test_two_profiles_of_the_environment_are_named_by_their_variables(self) -> None:
+        env = {"CHAOSPROXY_PROFILE": "hang", "CHAOSPROXY_PROFILE_YAML": "version: 1"}
+        assert "got CHAOSPROXY_PROFILE and CHAOSPROXY_PROFILE_YAML" in chaosproxy("run", "ws://a:1", env=env).err
+
+    def test_a_misspelt_variable_is_told(self) -> None:
+        env = {
+            "CHAOSPROXY_FAULTS": "refuse",
+            "CHAOSPROXY_SERVICE_HOST": "1.2.3.4",
+            "CHAOSPROXY_PORT_7001_TCP": "tcp://",
+        }
+        ran = chaosproxy("run", "ws://a:1", "--profile", "nothing", env=env)
+        assert ran.err.count("warning") == 1
+        assert "CHAOSPROXY_FAULTS is not a variable of chaosproxy; did you mean CHAOSPROXY_FAULT?" in ran.err
+
+    @pytest.mark.parametrize(("name", "meant"), [("TOKEN", "; did you mean CHAOSPROXY_CONTROL_TOKEN?"), ("XYZZY", "")])
+    def test_only_a_near_variable_is_suggested(self, name: str, meant: str) -> None:
+        ran = chaosproxy("run", "ws://a:1", "--profile", "nothing", env={f"CHAOSPROXY_{name}": "x"})
+        assert ran.err.startswith(f"warning: CHAOSPROXY_{name} is not a variable of chaosproxy{meant}\n")
+
+    def test_output_that_can_not_be_written_is_told(self) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*CHAOSPROXY, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
+            )
+        assert done.stderr == "chaosproxy: can't write the output: no space left on device\n"
+        assert done.returncode == 1
+
+    def test_the_demo_ends_when_nobody_reads_it(self) -> None:
+        with subprocess.Popen([*CHAOSPROXY, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout and process.stderr
+            process.stdout.readline()
+            process.stdout.close()
+            assert (process.wait(PATIENCE_S), process.stderr.read()) == (1, b"")
 
     def test_options_win_over_the_environment(self) -> None:
         env = {"CHAOSPROXY_UPSTREAM": "ws://a:1", "CHAOSPROXY_PROFILE": "hang"}

@@ -8,14 +8,21 @@ UPSTREAM = Address("soketi", 6001)
 def test_clients_are_told_where_to_point_and_what_to_paste() -> None:
     lines = greeting(UPSTREAM, Address("127.0.0.1", 7001), "none", EMPTY, 7)
     assert lines[0] == "point your client at ws://127.0.0.1:7001 (was :6001)"
-    assert 'wsHost: "127.0.0.1", wsPort: 7001, forceTLS: false, enabledTransports: ["ws"]' in lines[1]
-    assert 'io("http://127.0.0.1:7001", {transports: ["websocket"]})' in lines[2]
+    pasted = " ".join(" ".join(lines).split())
+    assert 'wsHost: "127.0.0.1", wsPort: 7001, forceTLS: false, enabledTransports: ["ws"], cluster: "none"})' in pasted
+    assert 'io("http://127.0.0.1:7001", {transports: ["websocket"]})' in pasted
+    assert max(map(len, lines)) <= 80
     assert f"profile   none ({EMPTY.digest}), seed 7" in lines
 
 
 def test_a_wildcard_is_named_by_an_address_that_clients_can_use() -> None:
     (first, *_) = greeting(UPSTREAM, Address("0.0.0.0", 7001), "none", EMPTY, 0)
     assert first == "point your client at ws://127.0.0.1:7001 (was :6001) (listening on 0.0.0.0:7001)"
+
+
+def test_an_ipv6_address_is_pasted_in_brackets() -> None:
+    lines = greeting(UPSTREAM, Address("::1", 7001), "none", EMPTY, 0)
+    assert 'wsHost: "[::1]", wsPort: 7001' in lines[1]
 
 
 def test_without_a_client_the_usual_causes_are_named() -> None:

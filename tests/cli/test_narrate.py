@@ -96,7 +96,9 @@ def test_plain_http_gets_its_remedy() -> None:
 def test_an_upstream_that_is_down_is_warned_of_once() -> None:
     failed = Dialled("localhost:6001: connection refused")
     told = lines((session(1, 1), failed), (session(2, 2), failed))
-    assert [line for line in told if "warning" in line] == [f"warning: the upstream {UPSTREAM}: {CONTAINER_REMEDY}"]
+    assert [line for line in told if "warning" in line] == [
+        f"warning: clients get 502 until {UPSTREAM} is there; {CONTAINER_REMEDY}"
+    ]
     assert "localhost is the container" in CONTAINER_REMEDY
 
 

@@ -490,7 +490,10 @@ class TestServer:
         async def story() -> None:
             async with staged() as stage:
                 answer = await stage.ask("GET", "/nothing")
-                assert (answer.status, answer.body) == (404, {"error": "there is nothing here"})
+                assert (answer.status, answer.body) == (
+                    404,
+                    {"error": "there is nothing here; begin with GET /api/state, /api/journal or /metrics"},
+                )
                 answer = await stage.ask("PUT", "/api/rules")
                 assert (answer.status, answer.body) == (405, {"error": "this takes DELETE, POST"})
                 assert answer.headers["Allow"] == "DELETE,POST"
