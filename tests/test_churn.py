@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import chaosproxy.relay
 from chaosproxy.events import Ended, Listening
 from chaosproxy.proxy import Address, Proxy
 from chaosproxy.wire.frames import build_frame
@@ -234,6 +235,26 @@ class TestPausedLegs:
                 client.close()
                 server.close()
                 await on.is_empty()
+
+        run(loop, tale())
+
+    def test_a_peer_that_never_reads_its_last_bytes_is_let_go_in_the_end(
+        self, loop: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(chaosproxy.relay, "LINGER_S", 0.3)
+
+        async def tale() -> None:
+            async with stage({"held_bytes_max": "32MiB", "rules": [{"latency": "300ms"}]}) as on:
+                client, server = await on.tunnel()
+                await server.send(build_frame(2, bytes(64_000)) * 250)
+                for peer in (server, client):
+                    peer.end()
+                await comes_true(lambda: not on.proxy.world.sessions)
+                assert on.proxy.open_relays == 1
+                await on.is_empty()
+                assert await client.is_reset()
+                for peer in (server, client):
+                    peer.close()
 
         run(loop, tale())
 
