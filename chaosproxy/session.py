@@ -611,6 +611,8 @@ class Session(Legs):
                 self._finish_leg(side)
             case Other.RESET:
                 self._reset_leg(side)
+            case Other.KEEP if self.legs[side].read_ended:
+                self._finish_leg(side)  # its peer has ended already: there is nothing to keep it for
             case Other.KEEP:
                 self._resume(side)  # read and discarded, so that its peer's end is seen
 

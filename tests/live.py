@@ -155,7 +155,14 @@ class Stage:
 
     async def is_empty(self) -> None:
         """Wait until the proxy carries no connection."""
-        await comes_true(lambda: not self.proxy.open_relays)
+        try:
+            await comes_true(lambda: not self.proxy.open_relays)
+        except TimeoutError:
+            left = [
+                (each.number, each.state, each.legs[0].__dict__, each.legs[1].__dict__)
+                for each in self.proxy.world.sessions.values()
+            ]
+            raise AssertionError(f"still open: {self.proxy.open_relays}, {left}") from None
 
 
 async def comes_true(condition: Callable[[], bool]) -> None:

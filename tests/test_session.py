@@ -870,6 +870,15 @@ class TestOpeningFaults:
         c.send(CLIENT, request(headers=odd))
         assert c.server.data == request(headers=[odd[0], odd[2]])
 
+    @pytest.mark.parametrize("fault", ["reset", "fin"])
+    def test_a_leg_whose_peer_has_ended_is_not_kept(self, fault: str) -> None:
+        network = phases({fault: {"leg": "client", "other": "keep"}})
+        c = network.open()
+        c.fin(SERVER)
+        network.step()
+        network.wait(10 * SECOND)
+        assert c.is_over
+
     def test_hang_beside_a_half_open_strikes_too(self) -> None:
         network = phases({"half_open": {"heal": "flush"}}, "hang")
         network.open()
