@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engine library",
         "session",
         "world",
-        "relay",
+        "relay sockets",
         "proxy",
         "journal",
         "digest metrics",

@@ -129,7 +129,7 @@ class TestHandshakesThatEndEarly:
                     for client in clients[:6]:
                         client.reset()
                     await comes_true(lambda: on.proxy.open_relays == 6)
-                    assert len(on.proxy._dialling) == 6
+                    await comes_true(lambda: len(on.proxy._dialling) == 6)
                     await on.proxy.abort()
                     assert not on.proxy._dialling
                     assert on.proxy.open_relays == 0
