@@ -11,17 +11,20 @@ import os
 import resource
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .events import Leg as Legs
 from .events import Listening
 from .profile import EMPTY, Profile
 from .relay import Leg, Relay, delay_s
 from .session import Session
+from .sockets import LOOPBACK, Address, bind, reach, words
 from .wire.frames import Side
 from .world import DEFAULTS, Options, Step, Told, World
+
+__all__ = ["LOOPBACK", "Address", "Proxy"]
 
 BACKLOG = 128
 ACCEPTS_PER_TURN = 64
@@ -29,19 +32,6 @@ DIAL_TIME_S = 10.0
 SWEEP_S = 0.1
 RETRY_S = 0.5  # how long accepting pauses at least, once it could not go on
 SPARE_DESCRIPTORS = 64  # left for the control side, the journal and dials under way
-
-
-class Address(NamedTuple):
-    """Where to listen or to dial."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-LOOPBACK = Address("127.0.0.1", 0)
 
 
 class Hindrance(NamedTuple):
@@ -93,7 +83,7 @@ class Proxy:
     async def start(self) -> None:
         """Bind, listen, and launch the timeline. Raise OSError where the address can't be had."""
         self._loop = asyncio.get_running_loop()
-        self._sockets = await self._bind()
+        self._sockets = await bind(self.listen)
         self.port = self._sockets[0].getsockname()[1]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._spare = min(SPARE_DESCRIPTORS, limit // 4)
@@ -151,23 +141,6 @@ class Proxy:
 
     # -- the listener -----------------------------------------------------------------------------------------------
 
-    async def _bind(self) -> list[socket.socket]:
-        infos = await self._look_up(self.listen)
-        sockets: list[socket.socket] = []
-        port = self.listen.port
-        try:
-            for family, host in dict.fromkeys((info[0], str(info[4][0])) for info in infos):
-                if not port:
-                    # A port that the kernel chose would be given back by the shutdown that `refuse` is.
-                    with _listening_socket(family, host, 0) as probe:
-                        port = probe.getsockname()[1]
-                sockets.append(_listening_socket(family, host, port))
-        except OSError:
-            for bound in sockets:
-                bound.close()
-            raise
-        return sockets
-
     def _listen(self) -> None:
         """Open the door. Raise OSError where another process has taken the port while it was shut."""
         opened: list[socket.socket] = []
@@ -203,7 +176,7 @@ class Proxy:
             try:
                 self._listen()
             except OSError as error:
-                reason = f"port {self.port} can't be opened again: {_words(error)}"
+                reason = f"port {self.port} can't be opened again: {words(error)}"
                 self._hinder(Hindrance(reason, "the port is free again"))
 
     def _hinder(self, hindrance: Hindrance) -> None:
@@ -257,7 +230,7 @@ class Proxy:
                 return
             except OSError as error:
                 is_short = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-                self._hinder(SHORT if is_short else Hindrance(_words(error), "accepting works again"))
+                self._hinder(SHORT if is_short else Hindrance(words(error), "accepting works again"))
                 return
             connection.setblocking(False)
             relay = Relay(self, self._loop, str(Address(str(peer[0]), peer[1])))
@@ -292,36 +265,13 @@ class Proxy:
     async def _dial(self, relay: Relay) -> None:
         try:
             async with asyncio.timeout(DIAL_TIME_S):
-                connection = await self._reach_upstream()
+                connection = await reach(self.upstream)
             # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
             await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
         except TimeoutError:
             relay.dial_failed(f"no answer from {self.upstream} within {DIAL_TIME_S:g} s")
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one
-            relay.dial_failed(f"{self.upstream}: {_words(error)}")
-
-    async def _reach_upstream(self) -> socket.socket:
-        """Connect to the first of the upstream's addresses that answers. Raise the last one's OSError if none does."""
-        last = OSError("it has no address")
-        for family, _, _, _, address in await self._look_up(self.upstream):
-            connection = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                connection.setblocking(False)
-                await self._loop.sock_connect(connection, address)
-            except OSError as error:
-                connection.close()
-                last = error
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
-        raise last
-
-    async def _look_up(self, address: Address) -> Sequence[tuple[int, int, int, str, Any]]:
-        with contextlib.suppress(socket.gaierror):  # it is a name, not a number
-            return socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        return await self._loop.getaddrinfo(*address, type=socket.SOCK_STREAM)
+            relay.dial_failed(f"{self.upstream}: {words(error)}")
 
     def watch(self, leg: Leg) -> None:
         self._watched.add(leg)
@@ -387,28 +337,6 @@ class Proxy:
         self._take(self.world.tick(monotonic_ns()))
 
 
-def _listening_socket(family: int, host: str, port: int) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.setblocking(False)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
 def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-
-
-def _words(error: OSError | UnicodeError) -> str:
-    if isinstance(error, UnicodeError):
-        return "this can't be a host's name"
-    if isinstance(error, socket.gaierror):  # its numbers are not errno's
-        return str(error.strerror).lower()
-    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engine legs library",
         "session",
         "world",
-        "relay",
+        "relay sockets",
         "proxy",
         "journal",
         "digest metrics",

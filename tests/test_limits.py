@@ -167,6 +167,8 @@ class TestSlowAndHuge:
         async def tale() -> None:
             async with stage({"rules": rules}) as on:
                 pairs = [await on.tunnel() for _ in range(64)]
+                for pair in pairs:
+                    await echo_once(*pair)  # so that the loop has its buffers
                 before = resident_bytes()
                 for client, _ in pairs:
                     await client.send(claim)
@@ -175,7 +177,7 @@ class TestSlowAndHuge:
                         await client.send(bytes(1000))
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.1)
-                assert resident_bytes() - before < 4 * MIB
+                assert resident_bytes() - before < 8 * MIB
                 for client, server in pairs:
                     if not rules:
                         assert await server.exactly(len(claim) + 10_000) == claim + bytes(10_000)
