@@ -62,6 +62,7 @@ EARLY_BYTES_MAX = 1024 * 1024  # sent by the client behind its request, before t
 
 _GOING_AWAY = 1001
 _TLS_HELLO = 0x16
+_UNREACHED = "; is the server up? (in a container, localhost is the container itself)"
 _HALF_OPEN = "the connection is half-open: nothing leaves"
 
 
@@ -252,7 +253,7 @@ class Session(Legs):
         self.events.append(Dialled(error))
         self.legs[Side.SERVER].fate = Fate.GONE
         if self.state is State.DIALLING and not self._silences:
-            self._upstream_failed(f"the upstream can't be reached: {error}")
+            self._upstream_failed(f"the upstream can't be reached: {error}", _UNREACHED)
         elif self.state is State.DIALLING:
             self.legs[Side.SERVER].is_lost = True
         self._maybe_release()
@@ -372,8 +373,7 @@ class Session(Legs):
 
     def _read_request(self, data: bytes) -> None:
         if data[0] == _TLS_HELLO and not self._reader.begun:
-            reason = "a TLS hello came to a plaintext port: set forceTLS: false (or use ws:// in place of wss://)"
-            self._refuse_head(BadHead(400, reason))
+            self._refuse_head(BadHead(400, "a TLS hello came to a plaintext port"))
             return
         try:
             raw = self._reader.feed(data)
@@ -470,7 +470,7 @@ class Session(Legs):
             self._finish_leg(Side.CLIENT)
             self._finish_leg(Side.SERVER)
 
-    def _upstream_failed(self, reason: str) -> None:
+    def _upstream_failed(self, reason: str, remedy: str = "") -> None:
         """The upstream failed before its answer was complete: 502, or the same failure where an answer has begun."""
         if self.state is State.REFUSED:
             self._start_ending("server", "fin")
@@ -480,7 +480,7 @@ class Session(Legs):
                 self._reset_leg(Side.CLIENT)
             self._finish_leg(Side.SERVER)
             return
-        self._answer(502, "proxy", reason, build_answer(502, body=f"chaosproxy: {reason}\n"))
+        self._answer(502, "proxy", reason, build_answer(502, body=f"chaosproxy: {reason}{remedy}\n"))
 
     def _open(self, response: Response) -> None:
         self.state = State.TUNNEL
@@ -699,7 +699,7 @@ class Session(Legs):
             case State.ASKED if self.legs[Side.CLIENT].is_lost:
                 self._start_ending("client", "reset")
             case State.DIALLING if self.legs[Side.SERVER].is_lost:
-                self._upstream_failed("the upstream can't be reached")
+                self._upstream_failed("the upstream can't be reached", _UNREACHED)
             case State.ANSWER | State.REFUSED:
                 self._proceed()
             case State.HUNG if self.legs[Side.CLIENT].read_ended:

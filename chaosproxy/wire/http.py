@@ -195,12 +195,12 @@ def _check_request(head: Request) -> None:
         raise BadHead(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {TARGET_BYTES_MAX} bytes")
     if len(head.values(b"host")) != 1:
         raise BadHead(HTTPStatus.BAD_REQUEST, "a request needs exactly one Host header")
-    if head.values(b"transfer-encoding") or head.values(b"content-length") not in ([], [b"0"]):
-        raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
     upgrade = head.values(b"upgrade")
     nominated = head.tokens(b"connection")
     if not upgrade or b"upgrade" not in nominated:
         raise BadHead(HTTPStatus.UPGRADE_REQUIRED, _PLAIN_HTTP)
+    if head.values(b"transfer-encoding") or head.values(b"content-length") not in ([], [b"0"]):
+        raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
     if head.method != b"GET":
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake is a GET request")
     if len(upgrade) != 1 or upgrade[0].lower() != b"websocket":
