@@ -146,18 +146,28 @@ class Churn:
 
     async def run(self, count: int) -> None:
         numbers = iter(range(count))
-        helpers = [asyncio.create_task(self._accept())]
-        if self.steers:
-            helpers.append(asyncio.create_task(self._steer()))
+        accepting = asyncio.create_task(self._accept())
+        steering = asyncio.create_task(self._steer())
         await asyncio.gather(*(self._work(numbers) for _ in range(WORKERS)))
-        for helper in helpers:
-            helper.cancel()
+        steering.cancel()
+        self.on.proxy.steer(lambda world, now: world.step(now, "calm"))
+        self.heal()  # some are dialled only now, though their clients have gone
+        try:
+            await self.on.is_empty()
+        except TimeoutError:
+            left = [
+                (session.state, session.legs[0].fate, session.legs[1].fate, session.deadline)
+                for session in self.on.proxy.world.sessions.values()
+            ]
+            raise AssertionError(f"connections are left: {left}") from None
+        accepting.cancel()
+        helpers = (accepting, steering)
         await asyncio.gather(*helpers, *self._tasks, return_exceptions=True)
         while Peer.opened:
             Peer.opened.pop().close()
         for helper in helpers:
-            if not helper.cancelled() and helper.exception():
-                raise helper.exception() or AssertionError
+            if not helper.cancelled() and (error := helper.exception()):
+                raise error
 
     def forget_told(self) -> None:
         self.on.told.clear()
@@ -174,8 +184,10 @@ class Churn:
             try:
                 await self._connection(number, client)
             finally:
-                del self.servers[number]
                 client.close()
+                server = self.servers.pop(number)
+                if server.done():
+                    server.result().close()  # perhaps it came too late to be used
 
     # -- the upstream -----------------------------------------------------------------------------------------------
 
@@ -212,7 +224,7 @@ class Churn:
     # -- the steering -----------------------------------------------------------------------------------------------
 
     async def _steer(self) -> None:
-        while True:
+        while self.steers:
             await asyncio.sleep(self.chance.random() * 0.06)
             self.steer_once()
 
@@ -392,9 +404,6 @@ async def story(seed: int, count: int, rounds: int, *, steers: bool) -> None:
             for turn in range(rounds):
                 churn = Churn(on, seed + turn, steers=steers)
                 await churn.run(count)
-                on.proxy.steer(lambda world, now: world.step(now, "calm"))
-                churn.heal()
-                await on.is_empty()
                 check_bytes(churn)
                 assert churn.opened > count // 20, f"only {churn.opened} of {count} connections opened"
                 churn.forget_told()
