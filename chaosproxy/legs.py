@@ -22,6 +22,20 @@ class Fate(Enum):
     GONE = auto()  # released, reset or lost
 
 
+class State(Enum):
+    """How far a session has come."""
+
+    HEAD = auto()  # the request head is coming
+    ASKED = auto()  # it is complete; the world decides
+    DIALLING = auto()
+    ANSWER = auto()  # the upstream's head is coming
+    REFUSED = auto()  # the upstream's refusal is passed on
+    HUNG = auto()  # never to be answered
+    TUNNEL = auto()
+    ENDING = auto()  # nothing is carried any more; the legs are being ended
+    OVER = auto()
+
+
 class Timer(Enum):
     HEAD = auto()
     ANSWER = auto()

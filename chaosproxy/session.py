@@ -5,22 +5,17 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 """
 
 from collections.abc import Sequence
-from enum import Enum, auto
 from typing import NamedTuple
 
 from .engine import Direction, Lane, Limits, Reading
 from .events import (
     Action,
-    Answered,
     Break,
     Close,
     Closed,
     Cut,
-    Dial,
-    Dialled,
     Effect,
     Ended,
-    Event,
     Finish,
     Heal,
     Healed,
@@ -29,53 +24,28 @@ from .events import (
     Mode,
     Opened,
     Other,
-    Pause,
     Reply,
-    Reset,
     Send,
     Silence,
     Struck,
     Suppressed,
 )
-from .legs import REPLY_TIME, Fate, Legs, Timer
+from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
+from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
 from .tally import Tally
 from .units import SECOND
 from .wire.frames import SIDES, Side, build_close
 from .wire.http import (
-    BadHead,
-    BodyEnd,
-    HeadReader,
-    Request,
     Response,
     build_answer,
-    is_tunnel,
-    parse_request,
-    parse_response,
 )
 from .wire.inflate import Negotiated
 
-HEAD_TIME = 10 * SECOND  # for a complete request head
-ANSWER_TIME = 60 * SECOND  # for the upstream's complete response head
 CUT_TIME = 1 * SECOND  # for the end of the frame in flight, before an injected close
-EARLY_BYTES_MAX = 1024 * 1024  # sent by the client behind its request, before the answer
 
 _GOING_AWAY = 1001
-_TLS_HELLO = 0x16
-_UNREACHED = "; is the server up? (in a container, localhost is the container itself)"
 _HALF_OPEN = "the connection is half-open: nothing leaves"
-
-
-class State(Enum):
-    HEAD = auto()  # the request head is coming
-    ASKED = auto()  # it is complete; the world decides
-    DIALLING = auto()
-    ANSWER = auto()  # the upstream's head is coming
-    REFUSED = auto()  # the upstream's refusal is passed on
-    HUNG = auto()  # never to be answered
-    TUNNEL = auto()
-    ENDING = auto()  # nothing is carried any more; the legs are being ended
-    OVER = auto()
 
 
 class _Silent(NamedTuple):
@@ -83,42 +53,26 @@ class _Silent(NamedTuple):
     silence: Silence
 
 
-class Session(Legs):
+class Session(Opening):
     """A client's connection and the upstream's, from accept to the end of both."""
 
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
         super().__init__(now)
         self.number = number  # of the attempt, in the order of accepts
-        self.client = ""  # whose connection it is
-        self.connection = 0  # the how-manieth of that client; 0 until its head is complete
-        self.events: list[Event] = []
-        self.state = State.HEAD
-        self.request: Request | None = None
         self.links: dict[str, Link] = {}  # the rules in play, by id
         self.accepted_at = now
         self.opened_at: int | None = None
         self._tally = tally
         self.was_answered = False  # by something else than 101
-        self.wants_dial = False
         self.is_delayed = False  # its dial has waited for the cap
-        self.legs[Side.CLIENT].is_connected = True
         self.directions = tuple(
             Direction(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
         )
         self.ended_by = ""  # who began the end
         self._how = ""
         self._code: int | None = None
-        self._mask = b""  # for frames of our own toward the server
         self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
         self._silences: dict[str, _Silent] = {}
-        self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
-        self._reader = HeadReader(from_client=True)
-        self._body: BodyEnd | None = None
-        self._early = bytearray()  # what the client sent behind its request
-        self._late = bytearray()  # what the upstream sent while a half-open kept its answer back
-        self._is_hushed = False
-        self._question = b""  # the request as the upstream gets it
-        self._has_asked = False  # the request has been sent to the upstream
 
     # -- what the relay asks ----------------------------------------------------------------------------------------
 
@@ -229,36 +183,6 @@ class Session(Legs):
         """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
         self.events.append(Ended(side, "fin, not read yet", None, ""))
 
-    def dialled(self, now: int) -> list[Action]:
-        """The upstream accepted our dial."""
-        self._now = now
-        self.events.append(Dialled(""))
-        leg = self.legs[Side.SERVER]
-        leg.is_connected = True
-        if self.state is not State.DIALLING:
-            self._actions.append(Reset(Side.SERVER))  # nobody waits for it any more
-            self._set_gone(Side.SERVER)
-            return self._take_actions()
-        self.state = State.ANSWER
-        self._reader = HeadReader(from_client=False)
-        if leg.pauses:
-            self._actions.append(Pause(Side.SERVER))
-        if not self._silences:
-            self._ask()
-        return self._take_actions()
-
-    def dial_failed(self, error: str, now: int) -> list[Action]:
-        """The upstream could not be reached."""
-        self._now = now
-        self.events.append(Dialled(error))
-        self.legs[Side.SERVER].fate = Fate.GONE
-        if self.state is State.DIALLING and not self._silences:
-            self._upstream_failed(f"the upstream can't be reached: {error}", _UNREACHED)
-        elif self.state is State.DIALLING:
-            self.legs[Side.SERVER].is_lost = True
-        self._maybe_release()
-        return self._take_actions()
-
     def blocked(self, side: Side, is_blocked: bool, now: int) -> list[Action]:
         """The peer takes our bytes too slowly (or again): its counterpart's reading is paused (or resumed)."""
         self._now = now
@@ -279,36 +203,6 @@ class Session(Legs):
         return self._take_actions()
 
     # -- what the world decides -------------------------------------------------------------------------------------
-
-    def hush(self, is_hushed: bool, now: int) -> None:
-        """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
-        self._is_hushed = is_hushed
-        if self.state is State.HEAD and not is_hushed:
-            self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
-
-    @property
-    def needs_world(self) -> bool:
-        """Whether the world has something to hear or to decide."""
-        return bool(self.events) or (self.state is State.ASKED and not self.connection)
-
-    def admit(self, client: str, connection: int, question: bytes, mask: bytes, now: int) -> None:
-        """The request has its number. Rules follow, then `dial` unless one of them answers it.
-
-        `question` is the request as the upstream gets it, `mask` the mask key of frames of our own toward the server.
-        """
-        self._now = now
-        self.client, self.connection = client, connection
-        self._question, self._mask = question, mask
-        self.wants_dial = True
-
-    def dial(self, now: int) -> list[Action]:
-        """Connect to the upstream."""
-        self._now = now
-        if self.state is State.ASKED and self.wants_dial:
-            self.wants_dial = False
-            self.state = State.DIALLING
-            self._actions.append(Dial())
-        return self._take_actions()
 
     def strike(self, link: Link, now: int) -> list[Action]:
         """A rule acts on the whole connection: as its phase begins, or as the connection comes."""
@@ -369,118 +263,7 @@ class Session(Legs):
         self._maybe_release()
         return self._take_actions()
 
-    # -- heads ------------------------------------------------------------------------------------------------------
-
-    def _read_request(self, data: bytes) -> None:
-        if data[0] == _TLS_HELLO and not self._reader.begun:
-            self._refuse_head(BadHead(400, "a TLS hello came to a plaintext port"))
-            return
-        try:
-            raw = self._reader.feed(data)
-            if raw is None:
-                return
-            self.request = parse_request(raw)
-        except BadHead as bad:
-            self._refuse_head(bad)
-            return
-        self._timers.pop((Timer.HEAD, Side.CLIENT))
-        self.state = State.ASKED
-        if self._reader.rest:
-            self._keep_early(self._reader.rest)
-
-    def _refuse_head(self, bad: BadHead) -> None:
-        if self._is_hushed:
-            self.state = State.HUNG
-            return
-        headers = [("Upgrade", "websocket")] if bad.status == 426 else []
-        self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, headers, f"chaosproxy: {bad.reason}\n"))
-
-    def _answer(self, status: int, by: str, reason: str, data: bytes) -> None:
-        """Answer the request ourselves and end the client's leg behind it."""
-        self.events.append(Answered(status, by, reason))
-        self._start_ending(by, f"answered {status}")
-        if self.legs[Side.CLIENT].fate is Fate.OPEN:
-            self._actions.append(Send(Side.CLIENT, data))
-            self._finish_leg(Side.CLIENT)
-        self._reset_leg(Side.SERVER)
-
-    def _keep_early(self, data: bytes) -> None:
-        self._early += data
-        if len(self._early) >= EARLY_BYTES_MAX:
-            self._set_pause(Side.CLIENT, "early", True)
-
-    def _keep_late(self, data: bytes) -> None:
-        self._late += data
-        self._set_pause(Side.SERVER, "late", len(self._late) >= EARLY_BYTES_MAX)
-
-    def _ask(self) -> None:
-        """Send the request to the upstream, if it is not there yet, and wait for the answer."""
-        self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
-        if not self._has_asked:
-            self._has_asked = True
-            self._actions.append(Send(Side.SERVER, self._question))
-
-    def _read_answer(self, data: bytes) -> None:
-        if self._silences:
-            self._keep_late(data)
-            return
-        assert self.request is not None
-        try:
-            raw = self._reader.feed(data)
-            while raw is not None:
-                response = parse_response(raw)
-                if response.status == 101 or response.status >= 200:
-                    break
-                self._actions.append(Send(Side.CLIENT, raw))
-                raw = self._reader.feed(b"")
-            if raw is None:
-                return
-            if response.status == 101 and not is_tunnel(response, self.request):
-                raise BadHead(502, "the upstream's 101 does not accept this WebSocket handshake")
-            self._body = None if response.status == 101 else BodyEnd(response)
-        except BadHead as bad:
-            self._upstream_failed(bad.reason)
-            return
-        self._timers.pop((Timer.ANSWER, Side.SERVER), None)
-        self.events.append(Answered(response.status, "server", ""))
-        self._actions.append(Send(Side.CLIENT, raw))
-        if response.status == 101:
-            self._open(response)
-        else:
-            self.state = State.REFUSED
-            self._early.clear()
-            self._pass_body(self._reader.rest)
-
-    def _read_refusal(self, data: bytes) -> None:
-        if self._silences:
-            self._keep_late(data)
-        else:
-            self._pass_body(data)
-
-    def _pass_body(self, data: bytes) -> None:
-        assert self._body is not None
-        try:
-            if part := self._body.feed(data):
-                self._actions.append(Send(Side.CLIENT, part))
-        except BadHead as bad:
-            self._upstream_failed(bad.reason)
-            return
-        if self._body.is_over:
-            self._start_ending("server", "refused")
-            self._finish_leg(Side.CLIENT)
-            self._finish_leg(Side.SERVER)
-
-    def _upstream_failed(self, reason: str, remedy: str = "") -> None:
-        """The upstream failed before its answer was complete: 502, or the same failure where an answer has begun."""
-        if self.state is State.REFUSED:
-            self._start_ending("server", "fin")
-            if self._body is not None and not self.legs[Side.SERVER].is_lost:
-                self._finish_leg(Side.CLIENT)
-            else:
-                self._reset_leg(Side.CLIENT)
-            self._finish_leg(Side.SERVER)
-            return
-        self._answer(502, "proxy", reason, build_answer(502, body=f"chaosproxy: {reason}{remedy}\n"))
+    # -- the tunnel -------------------------------------------------------------------------------------------------
 
     def _open(self, response: Response) -> None:
         self.state = State.TUNNEL
@@ -500,8 +283,6 @@ class Session(Legs):
             self._carry(Side.CLIENT, early)
         if self.legs[Side.CLIENT].read_ended and self.state is State.TUNNEL:
             self._pass_end(Side.CLIENT)
-
-    # -- the tunnel -------------------------------------------------------------------------------------------------
 
     def _carry(self, side: Side, data: bytes) -> None:
         direction = self.directions[side]
@@ -699,7 +480,7 @@ class Session(Legs):
             case State.ASKED if self.legs[Side.CLIENT].is_lost:
                 self._start_ending("client", "reset")
             case State.DIALLING if self.legs[Side.SERVER].is_lost:
-                self._upstream_failed("the upstream can't be reached", _UNREACHED)
+                self._upstream_failed("the upstream can't be reached", UNREACHED)
             case State.ANSWER | State.REFUSED:
                 self._proceed()
             case State.HUNG if self.legs[Side.CLIENT].read_ended:
@@ -709,29 +490,6 @@ class Session(Legs):
                 pass
         for side in SIDES:
             self._set_pause(side, f"frozen {key}", False)
-
-    def _proceed(self) -> None:
-        """Go on with a handshake that a half-open kept back; what ended meanwhile ends behind what came before."""
-        client, server = self.legs
-        if client.is_lost:
-            self._start_ending("client", "reset")
-            self._reset_leg(Side.SERVER)
-            return
-        if not server.is_lost and self.state is State.ANSWER:
-            self._ask()
-        late = bytes(self._late)
-        self._late.clear()
-        self._set_pause(Side.SERVER, "late", False)
-        if late and self.state is State.ANSWER:
-            self._read_answer(late)
-        elif late:
-            self._pass_body(late)
-        if not server.read_ended:
-            return
-        if self.state is State.TUNNEL:
-            self._pass_end(Side.SERVER)
-        elif self.state in (State.ANSWER, State.REFUSED):
-            self._upstream_failed("the upstream ended the connection before its answer was complete")
 
     # -- ends -------------------------------------------------------------------------------------------------------
 

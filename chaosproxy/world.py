@@ -33,11 +33,12 @@ from .events import (
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
+from .legs import State
 from .link import Link
 from .match import Match
 from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
-from .session import Session, State
+from .session import Session
 from .tally import Tally
 from .timeline import Standing, Timeline
 from .units import SECOND

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "fault_options",
         "link profile_yaml timeline",
         "engine legs library",
+        "opening",
         "session",
         "world",
         "relay sockets",
@@ -88,5 +89,5 @@ def test_a_pure_module_knows_no_world(path: Path) -> None:
 
 def test_no_module_has_outgrown_its_room() -> None:
     sizes = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in MODULES}
-    large = {"session.py": 810, "engine.py": 550, "world.py": 550}  # each is one state machine; the rest stay small
+    large = {"session.py": 600, "engine.py": 550, "world.py": 550}  # each is one state machine; the rest stay small
     assert {name: size for name, size in sizes.items() if size > large.get(name, 400)} == {}

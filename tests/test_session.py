@@ -19,7 +19,8 @@ from chaosproxy.events import (
     Struck,
     Suppressed,
 )
-from chaosproxy.session import EARLY_BYTES_MAX, State
+from chaosproxy.legs import State
+from chaosproxy.opening import EARLY_BYTES_MAX
 from chaosproxy.units import SECOND
 
 from .virtual import (

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from chaosproxy.events import Action, Dial, End, Pause, Release, Reset, Resume, Send
+from chaosproxy.legs import State
 from chaosproxy.profile import RULES, BoundRule, Profile, bind
-from chaosproxy.session import Session, State
+from chaosproxy.session import Session
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.wire.frames import SIDES, Side
 from chaosproxy.wire.http import accept_for
