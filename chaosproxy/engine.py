@@ -398,7 +398,7 @@ class Direction:
     def _judge(self, message: Message, now: int) -> None:
         content = self._content(message)
         meaning = self._observe(message, content)
-        deliveries: Sequence[Delivery] = (Delivery(now, message),)
+        deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
         for link in self.links:
             if not deliveries or self.is_shut:
                 break
@@ -492,7 +492,8 @@ class Direction:
             else:
                 payload = content if delivery.payload is None else delivery.payload
                 if payload is not None:
-                    data = build_frame(message.opcode, payload, message.mask)
+                    opcode = message.opcode if delivery.opcode is None else delivery.opcode
+                    data = build_frame(opcode, payload, message.mask)
                 elif self._inflater and not self._inflater.takeover:
                     data = message.raw  # every message stands for itself
                 else:

@@ -36,11 +36,18 @@ class Hits(StrEnum):
 
 
 class Delivery(NamedTuple):
-    """A message on its way: when it is due, and its new payload where a fault changed it."""
+    """A message on its way: when it is due, and what a fault has changed of it."""
 
     due: int
     message: Message | None  # None where only timing is at stake and the message was not assembled
-    payload: bytes | None = None
+    content: bytes | None = None  # what its sender meant, inflated; None where it can't be read
+    payload: bytes | None = None  # what goes in its place
+    opcode: int | None = None  # and under which opcode
+
+    @property
+    def body(self) -> bytes | None:
+        """What it says so far, after the faults that have acted on it."""
+        return self.content if self.payload is None else self.payload
 
 
 class Dice:
