@@ -6,7 +6,7 @@ Every one is a value. Times are integer nanoseconds of a monotonic clock; sides 
 from enum import StrEnum
 from typing import NamedTuple
 
-from .wire.frames import Side
+from .wire.frames import Shape, Side
 
 
 class Leg(StrEnum):
@@ -138,7 +138,15 @@ class Silence(NamedTuple):
     heal: Heal
 
 
-Effect = Reply | Hold | Close | Finish | Break | Silence
+class Insert(NamedTuple):
+    """Put frames of our own, or any bytes, between messages."""
+
+    leg: Leg
+    shapes: tuple[Shape, ...]
+    raw: bytes = b""
+
+
+Effect = Reply | Hold | Close | Finish | Break | Silence | Insert
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------

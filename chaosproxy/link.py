@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from .faults import Dice, Fault, Moment
 from .match import Match
+from .pacing import Pacer
 from .rule import BoundRule
 from .wire.frames import Side
 
@@ -11,11 +12,35 @@ from .wire.frames import Side
 class Link:
     """One rule on one connection: its dice per side, and what it has done."""
 
-    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told")
+    __slots__ = (
+        "_pacers",
+        "_place",
+        "_seed",
+        "_since",
+        "dice",
+        "has_acted",
+        "is_chosen",
+        "is_pacing",
+        "is_steady",
+        "judges",
+        "rule",
+        "strikes",
+        "told",
+    )
 
-    def __init__(self, rule: BoundRule, seed: int, place: Sequence[str | int]) -> None:
+    def __init__(
+        self,
+        rule: BoundRule,
+        seed: int,
+        place: Sequence[str | int],
+        since: int = 0,
+        shared: dict[Side, Pacer] | None = None,
+    ) -> None:
         self.rule = rule
-        self.dice = [Dice(seed, (rule.id, *place, side.label)) for side in Side]
+        self._seed, self._place, self._since = seed, (rule.id, *place), since
+        self._pacers: dict[Side, Pacer] = {} if shared is None else shared
+        self.is_pacing = rule.fault.is_pacing
+        self.dice = [Dice(seed, (*self._place, side.label)) for side in Side]
         self.has_acted = False
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
@@ -36,6 +61,13 @@ class Link:
     def acts_on_connections(self) -> bool:
         """Whether the fault acts on a whole connection, with no message being named."""
         return self.fault.effect() is not None and not self.when.names_messages
+
+    def pacer(self, side: Side) -> Pacer:
+        """What limits how fast bytes leave this side; one for each connection, or one for all where they share it."""
+        if side not in self._pacers:
+            dice = Dice(self._seed, (*self._place, side.label, "pace"))
+            self._pacers[side] = self.fault.pacer(dice, self._since)
+        return self._pacers[side]
 
     def acts_on_messages(self, side: Side) -> bool:
         return Moment.MESSAGE in self.fault.moments and not self.acts_on_connections and self.when.takes_side(side)

@@ -7,7 +7,7 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .engine import Direction, Lane, Limits, Reading
+from .engine import Direction, Lane, Limits
 from .events import (
     Action,
     Break,
@@ -20,6 +20,7 @@ from .events import (
     Heal,
     Healed,
     Hold,
+    Insert,
     Leg,
     Mode,
     Opened,
@@ -33,6 +34,7 @@ from .events import (
 from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
 from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
+from .reading import Reading
 from .tally import Tally
 from .units import SECOND
 from .wire.frames import SIDES, Side, build_close
@@ -294,7 +296,7 @@ class Session(Opening):
         side = direction.side
         direction.release(self._now)
         self._flush(direction)
-        self._set_pause(side, "held", direction.is_full)
+        self._set_pause(side, "held", direction.holding.is_full)
         leg, other = self.legs[side], self.legs[side.other]
         if other.fate is Fate.CUTTING and not direction.is_inside_frame:
             self._say_farewell(side.other)
@@ -306,11 +308,8 @@ class Session(Opening):
             self._note_end(side.label, "close")
 
     def _flush(self, direction: Direction) -> None:
-        if direction.ready:
-            data = direction.ready[0] if len(direction.ready) == 1 else b"".join(direction.ready)
-            direction.ready.clear()
-            if not self.legs[direction.side.other].write_ended:
-                self._actions.append(Send(direction.side.other, data))
+        if (data := direction.holding.take()) and not self.legs[direction.side.other].write_ended:
+            self._actions.append(Send(direction.side.other, data))
 
     def _pass_end(self, side: Side) -> None:
         """One side has ended: EOF goes to the other behind what is held."""
@@ -340,7 +339,7 @@ class Session(Opening):
             return
         if self.state in (State.ENDING, State.OVER):
             return
-        if isinstance(effect, Close) and self.state is not State.TUNNEL:
+        if isinstance(effect, Close | Insert) and self.state is not State.TUNNEL:
             self._suppress(link, "the connection is not open yet")
             return
         self._struck(link, side, message)
@@ -359,6 +358,16 @@ class Session(Opening):
                 self._break(effect, "rule" if link else "proxy")
             case Silence():
                 self._fall_silent(link, effect)
+            case Insert():
+                self._insert(effect)
+
+    def _insert(self, insert: Insert) -> None:
+        for side in insert.leg.sides:
+            mask = self._mask if side is Side.SERVER else b""
+            data = insert.raw + b"".join(shape.build(mask) for shape in insert.shapes)
+            is_control = not insert.raw and all(shape.first & 0x08 for shape in insert.shapes)
+            self.directions[side.other].insert(data, is_control=is_control, now=self._now)
+            self._let_go(self.directions[side.other])
 
     def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
         if link and (message is not None or not link.strikes):
@@ -399,7 +408,7 @@ class Session(Opening):
 
     def _inject_close(self, close: Close, link: Link | None, by: str) -> None:
         if close.after_held:
-            due = max((self.directions[side.other].last_due for side in close.leg.sides), default=0)
+            due = max((self.directions[side.other].holding.last_due for side in close.leg.sides), default=0)
             if self._pending or due > self._now:
                 if not self._pending:
                     self._pending = (close._replace(after_held=False), link, by)
@@ -502,7 +511,7 @@ class Session(Opening):
             for direction in self.directions:
                 direction.release(self._now)
                 self._flush(direction)
-                direction.shut()
+                direction.shut(self._now)
                 self._flush(direction)
         self.state = State.ENDING
         self._carries = False

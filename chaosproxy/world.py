@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Limits, Reading
+from .engine import Limits
 from .events import (
     Accepted,
     Action,
@@ -36,8 +36,10 @@ from .faults import Dice, Hits, Moment
 from .legs import State
 from .link import Link
 from .match import Match
+from .pacing import Pacer
 from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
+from .reading import Reading
 from .session import Session
 from .tally import Tally
 from .timeline import Standing, Timeline
@@ -75,6 +77,8 @@ class _Active(NamedTuple):
     rule: BoundRule
     visit: int  # of any phase
     visit_of_phase: int  # the dice's: phases put before move no strike
+    since: int
+    shared: dict[Side, Pacer] | None  # what all its connections share
 
 
 @dataclass
@@ -378,7 +382,8 @@ class World:
         for rule in {rule.id: rule for rule in self._wanted_rules()}.values():  # a live rule replaces its namesake
             active = before.get(rule.id)
             if active is None or not self._goes_on(active, rule):
-                active = _Active(rule, self.timeline.visit, self.timeline.visit_of_phase)
+                shared: dict[Side, Pacer] | None = {} if rule.fault.is_shared else None
+                active = _Active(rule, self.timeline.visit, self.timeline.visit_of_phase, now, shared)
                 started.append(active)
             self._active[rule.id] = active
         refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
@@ -467,7 +472,7 @@ class World:
 
     def _link(self, active: _Active, session: Session) -> Link:
         place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
-        return Link(active.rule, self.seed, place)
+        return Link(active.rule, self.seed, place, active.since, active.shared)
 
     @staticmethod
     def _throws(link: Link) -> bool:

@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "units wire",
-        "tally",
+        "pacing tally",
         "events problems",
         "faults protocols",
         "match",
@@ -23,7 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "wording",
         "fault_options",
         "link profile_yaml timeline",
-        "engine legs library",
+        "holding legs library reading",
+        "engine",
         "opening",
         "session",
         "world",

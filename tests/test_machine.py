@@ -5,6 +5,7 @@ The network asserts what every action must obey; at the end everything ends and 
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -243,3 +244,4 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(deadline=None, max_examples=150, stateful_step_count=30)
+TestMachine.pytestmark = [pytest.mark.timeout(600)]  # it takes its time on a busy machine

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from ..events import Effect
+from ..pacing import Pacer
 from ..wire.messages import Message
 
 
@@ -43,11 +44,19 @@ class Delivery(NamedTuple):
     content: bytes | None = None  # what its sender meant, inflated; None where it can't be read
     payload: bytes | None = None  # what goes in its place
     opcode: int | None = None  # and under which opcode
+    fragment_bytes: int = 0  # in frames of so many bytes of payload; 0 for one frame
+    overtakers: int = 0  # so many later messages may overtake it; 0 for any number
+    lingers: int = 0  # for at most so long it lets others overtake it
 
     @property
     def body(self) -> bytes | None:
         """What it says so far, after the faults that have acted on it."""
         return self.content if self.payload is None else self.payload
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it leaves as it came, in its place."""
+        return self.payload is None and not self.fragment_bytes and not self.lingers
 
 
 class Dice:
@@ -93,6 +102,16 @@ class Fault(BaseModel):
     """Acts on when bytes leave and not on what they are, so messages need not be assembled for it."""
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
+    keeps: ClassVar[bool] = False
+    """What it strikes, and so all behind it, stays here until the rule ends."""
+    sets_aside: ClassVar[bool] = False
+    """Lets later messages overtake what it strikes, one at a time."""
+    acts_behind: ClassVar[bool] = False
+    """Its effect follows the message that causes it."""
+    is_pacing: ClassVar[bool] = False
+    """Acts on all bytes that leave, as a pacer; no message is named."""
+    is_shared: ClassVar[bool] = False
+    """One pacer serves all connections."""
     harms_server: ClassVar[bool] = False
     example: ClassVar[str]
 
@@ -103,6 +122,10 @@ class Fault(BaseModel):
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
         return None
+
+    def pacer(self, dice: Dice, since: int) -> Pacer:
+        """What limits how fast bytes leave, where `is_pacing`; `since` is when the rule began."""
+        raise NotImplementedError
 
     @property
     def strikes(self) -> Hits:

@@ -301,6 +301,36 @@ def build_frame(opcode: int, payload: bytes, mask: bytes = b"", *, fin: bool = T
     return head + mask + (apply_mask(payload, mask) if mask else payload)
 
 
+def build_fragments(opcode: int, payload: bytes, mask: bytes, size: int) -> bytes:
+    """Make one message of frames with at most `size` bytes of payload each (section 5.4)."""
+    starts = range(0, max(1, len(payload)), size)
+    return b"".join(
+        build_frame(
+            opcode if not at else Opcode.CONTINUATION, payload[at : at + size], mask, fin=at + size >= len(payload)
+        )
+        for at in starts
+    )
+
+
+class Shape(NamedTuple):
+    """A frame as it may not be allowed to be: any first byte, masked or not, of any declared length."""
+
+    first: int
+    payload: bytes = b""
+    is_masked: bool | None = None  # None: as the receiver expects it
+    declares: int | None = None  # the length, in the longest encoding; None: the payload's
+
+    def build(self, mask: bytes) -> bytes:
+        """Its bytes; `mask` is the key of frames of our own toward a server, none toward a client."""
+        if self.is_masked is not None:
+            mask = (mask or bytes(4)) if self.is_masked else b""
+        frame = build_frame(0, self.payload, mask)
+        if self.declares is not None:
+            body = frame[_head_size(frame[1]) :]
+            frame = bytes((0, (MASKED if mask else 0) | 127)) + self.declares.to_bytes(8, "big") + body
+        return bytes((self.first,)) + frame[1:]
+
+
 def build_close(code: int | None, reason: bytes = b"", mask: bytes = b"") -> bytes:
     """Make a close frame with any 16-bit code, registered or not; with None, one without a status (section 7.1.5)."""
     return build_frame(Opcode.CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason, mask)

@@ -2,7 +2,7 @@
 
 from chaosproxy.cli import narrate
 from chaosproxy.cli.narrate import CONTAINER_REMEDY, POLLING_REMEDY, TLS_REMEDY, Narrator
-from chaosproxy.engine import Limits, Reading
+from chaosproxy.engine import Limits
 from chaosproxy.events import (
     Accepted,
     Answered,
@@ -18,6 +18,7 @@ from chaosproxy.events import (
     Subscribed,
 )
 from chaosproxy.proxy import Address
+from chaosproxy.reading import Reading
 from chaosproxy.session import Session
 from chaosproxy.tally import Tally
 from chaosproxy.units import SECOND

@@ -1,0 +1,93 @@
+"""What the messages of one direction say: inflated where they are compressed, understood in the protocol's terms."""
+
+from typing import NamedTuple
+
+from .events import Event, Framed, Unjudged
+from .protocols import NOTHING, Meaning, Protocol
+from .wire.frames import Side
+from .wire.inflate import Extension, Inflater, Negotiated, Untracked
+from .wire.messages import OPCODE_NAMES, Message
+
+
+class Reading(NamedTuple):
+    """What reading messages is for; with neither, idle directions are only scanned."""
+
+    protocol: Protocol | None = None
+    is_needed: bool = False  # a rule of the profile reads or changes messages, or the protocol is observed
+    frames_journalled: bool = False
+
+
+class Reader:
+    """Reads what one side sends."""
+
+    def __init__(self, side: Side, reading: Reading, bytes_max: int, events: list[Event]) -> None:
+        self.side = side
+        self.is_needed = reading.is_needed or reading.frames_journalled  # every message is read
+        self._reading = reading
+        self._bytes_max = bytes_max
+        self._events = events
+        self._extension = Extension.NONE
+        self._inflater: Inflater | None = None
+
+    def open(self, negotiated: Negotiated) -> None:
+        """Messages come from here on; `negotiated` says what is compressed."""
+        self._extension = negotiated.extension
+        inflater = negotiated.inflater(self.side, self._bytes_max)
+        # With context takeover a stream can be read only from its first byte on.
+        self._inflater = inflater if inflater and (self.is_needed or not inflater.takeover) else None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the content of messages can be read, and so changed."""
+        if self._extension is Extension.DEFLATE:
+            return self._inflater is not None and not self._inflater.is_lost
+        return self._extension is Extension.NONE
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a compressed stream was followed and can't be any more."""
+        return self._inflater is not None and self._inflater.is_lost
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether each compressed message can be read without those before it."""
+        return self._inflater is not None and not self._inflater.takeover
+
+    @property
+    def why_unreadable(self) -> str:
+        if self._extension is Extension.UNKNOWN:
+            return "an unknown extension was negotiated"
+        return "the compressed stream was not followed from its first byte; new connections will be"
+
+    def is_deflated(self, message: Message) -> bool:
+        return self._extension is Extension.DEFLATE and message.is_compressed
+
+    def content(self, message: Message) -> bytes | None:
+        """The message's payload as its sender meant it; None where it can't be read."""
+        if self._extension is Extension.NONE or message.is_control:
+            return message.payload
+        if self._extension is Extension.UNKNOWN:
+            return None
+        if not message.is_compressed:
+            return message.payload
+        try:
+            return self._inflater.read(message.payload) if self._inflater else None
+        except Untracked:
+            self._events.append(Unjudged(self.side, 1))
+            return None
+
+    def observe(self, message: Message, content: bytes | None) -> Meaning:
+        """What it means in the protocol's terms; journalled where frames are."""
+        reading = self._reading
+        meaning = NOTHING
+        if reading.protocol and content is not None and message.opcode == 1:
+            meaning = reading.protocol.read(self.side, content)
+        if reading.frames_journalled:
+            size = len(message.payload if content is None else content)
+            self._events.append(Framed(self.side, OPCODE_NAMES.get(message.opcode, "reserved"), size, meaning.event))
+        return meaning
+
+    def lose(self) -> None:
+        """A compressed message passed unread."""
+        if self._inflater:
+            self._inflater.lose()
