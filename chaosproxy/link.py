@@ -19,6 +19,7 @@ class Link:
         "_since",
         "dice",
         "has_acted",
+        "has_struck_connection",
         "is_chosen",
         "is_pacing",
         "is_steady",
@@ -42,6 +43,7 @@ class Link:
         self.is_pacing = rule.fault.is_pacing
         self.dice = [Dice(seed, (*self._place, side.label)) for side in Side]
         self.has_acted = False
+        self.has_struck_connection = False  # as a whole: counted once
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
@@ -70,7 +72,15 @@ class Link:
         return self._pacers[side]
 
     def acts_on_messages(self, side: Side) -> bool:
-        return Moment.MESSAGE in self.fault.moments and not self.acts_on_connections and self.when.takes_side(side)
+        if Moment.MESSAGE not in self.fault.moments or self.acts_on_connections or not self.when.takes_side(side):
+            return False
+        return not self.is_pacing or self.hits_connection()
+
+    def hits_connection(self) -> bool:
+        """Whether the rule hits the connection as a whole; one throw holds for as long as the rule does."""
+        if self.is_chosen is None:
+            self.is_chosen = self.when.chance is None or self.takes_turn(Side.CLIENT)
+        return self.is_chosen
 
     def takes_turn(self, side: Side) -> bool:
         """Count a message that satisfies all other conditions; whether the counting ones and chance hold."""

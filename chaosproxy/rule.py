@@ -84,6 +84,18 @@ class Rule(Model):
                     "(connection:, path:, header: and chance: can)",
                     ("when", key),
                 )
+        elif self.fault.is_pacing:
+            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+                yield Misuse(
+                    f"{name} acts on all bytes of a connection, not on single messages; {key}: can't be used "
+                    "(from:, connection:, path:, header: and chance: can; to delay single messages use latency)",
+                    ("when", key),
+                )
+        elif self.fault.recurs is not None and when.names_messages:
+            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first"):
+                yield Misuse(
+                    f"interval: repeats {name} by time, {key}: by messages; leave one of them out", ("when", key)
+                )
         elif Moment.PHASE in moments and not when.names_messages:
             for key in when.given("sender", "age"):
                 yield Misuse(

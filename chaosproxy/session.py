@@ -35,6 +35,7 @@ from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
 from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
 from .reading import Reading
+from .recurring import Recurring
 from .tally import Tally
 from .units import SECOND
 from .wire.frames import SIDES, Side, build_close
@@ -75,6 +76,7 @@ class Session(Opening):
         self._code: int | None = None
         self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
         self._silences: dict[str, _Silent] = {}
+        self._recurring = Recurring()
 
     # -- what the relay asks ----------------------------------------------------------------------------------------
 
@@ -82,6 +84,9 @@ class Session(Opening):
     def deadline(self) -> int | None:
         # Asked behind every chunk that is not just passed on: no lists.
         deadline = min(self._timers.values()) if self._timers else None
+        recurs = self._recurring.deadline
+        if recurs is not None and (deadline is None or recurs < deadline):
+            deadline = recurs
         for direction in self.directions:
             due = direction.deadline
             if due is not None and (deadline is None or due < deadline):
@@ -201,6 +206,8 @@ class Session(Opening):
             if due <= now and key in self._timers:
                 del self._timers[key]
                 self._time_out(*key)
+        for link in self._recurring.take(now):
+            self._recur(link)
         self._maybe_release()
         return self._take_actions()
 
@@ -222,6 +229,7 @@ class Session(Opening):
         for direction in self.directions:
             self._arm(direction)
             self._let_go(direction)
+        self._arm_recurring()
         self._maybe_release()
         return self._take_actions()
 
@@ -274,6 +282,7 @@ class Session(Opening):
         for direction in self.directions:
             direction.open(self._now, negotiated)
             self._arm(direction)
+        self._arm_recurring()
         extensions = b", ".join(response.values(b"sec-websocket-extensions")).decode("latin-1")
         self.events.append(Opened(extensions))
         early, late = bytes(self._early), self._reader.rest
@@ -331,6 +340,16 @@ class Session(Opening):
             links = [link for link in self.links.values() if link.acts_on_messages(direction.side)]
             direction.set_links(links, self._now)
 
+    def _arm_recurring(self) -> None:
+        if self.state is State.TUNNEL:
+            self._recurring.set_links(self.links.values(), self._now)
+
+    def _recur(self, link: Link) -> None:
+        effect = link.fault.effect()
+        assert effect is not None
+        link.has_struck_connection = False  # each time counts
+        self._do(link, effect)
+
     # -- effects ----------------------------------------------------------------------------------------------------
 
     def _do(self, link: Link | None, effect: Effect, side: Side | None = None, message: int | None = None) -> None:
@@ -370,8 +389,8 @@ class Session(Opening):
             self._let_go(self.directions[side.other])
 
     def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
-        if link and (message is not None or not link.strikes):
-            link.has_acted = True
+        if link and (message is not None or not link.has_struck_connection):
+            link.has_acted = link.has_struck_connection = True
             link.strikes += 1
             turn = None if side is None else link.dice[side].ordinal
             self._tally.strike(link.fault.name)
@@ -517,6 +536,7 @@ class Session(Opening):
         self._carries = False
         self.wants_dial = False
         self._timers.clear()
+        self._recurring.clear()
 
     def _note_end(self, by: str, how: str, code: int | None = None) -> None:
         if not self.ended_by:

@@ -17,12 +17,16 @@ MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 _TIME_UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000_000, "KiB": 1024, "MiB": 1024 * 1024, "GiB": 1024**3}
+_RATE_UNITS = {f"{unit}/s": bytes_ for unit, bytes_ in _SIZE_UNITS.items()}
+_RATE_UNITS |= {"kbit/s": 125, "Mbit/s": 125_000, "Gbit/s": 125_000_000}
 DURATION_MAX = 10_000 * 3600 * SECOND
 INTEGER_MAX = 10**15 - 1
 _NUMBER = r"(?:0|[1-9][0-9]{0,14})"
 _DECIMAL = rf"{_NUMBER}(?:\.[0-9]{{1,15}})?"
 _DURATION = re.compile(rf"({_DECIMAL})\s*(us|ms|s|m|h)")
 _SIZE = re.compile(rf"({_DECIMAL})\s*(B|kB|MB|KiB|MiB|GiB)")
+_RATE = re.compile(rf"({_DECIMAL})\s*((?:B|kB|MB|KiB|MiB|GiB|kbit|Mbit|Gbit)/s)")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2} ?)*")
 _SHARE = re.compile(rf"({_DECIMAL})\s*%")
 _INTEGER = re.compile(_NUMBER)
 _RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER})?)?")
@@ -72,6 +76,21 @@ def parse_size(value: Any) -> int:
     if not isinstance(value, str):
         raise expected(what)
     return _scaled(_SIZE, _SIZE_UNITS, value, what)
+
+
+def _parse_rate(value: Any) -> int:
+    what = "a rate with a unit, such as 64KiB/s or 2Mbit/s"
+    if not isinstance(value, str):
+        raise expected(what)
+    return _scaled(_RATE, _RATE_UNITS, value, what)
+
+
+def _parse_hex(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not _HEX.fullmatch(value.strip()):
+        raise expected('bytes in hexadecimal, two digits each, such as "81 00"')
+    return bytes.fromhex(value)
 
 
 def _parse_share(value: Any) -> float:
@@ -159,6 +178,22 @@ Size = Annotated[
     _schema(_SIZE, "a size with its unit: B, kB, MB, KiB, MiB or GiB"),
 ]
 """Bytes."""
+
+Rate = Annotated[
+    int,
+    BeforeValidator(_parse_rate),
+    PlainSerializer(lambda rate: f"{rate}B/s", return_type=str),
+    _schema(_RATE, "a rate with its unit: B/s, kB/s, MB/s, KiB/s, MiB/s, GiB/s, kbit/s, Mbit/s or Gbit/s"),
+]
+"""Bytes per second."""
+
+Hex = Annotated[
+    bytes,
+    BeforeValidator(_parse_hex),
+    PlainSerializer(lambda data: data.hex(" "), return_type=str),
+    _schema(_HEX, "bytes in hexadecimal"),
+]
+"""Bytes, written in hexadecimal."""
 
 Share = Annotated[
     float,

@@ -225,7 +225,7 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
         hint = f"did you mean {one_of(meant)}?"
     else:
         near = nearest(name, FAULTS)
-        hint = f"did you mean {one_of(near)}?" if near else f"the faults are {', '.join(FAULTS)}"
+        hint = f"did you mean {one_of(near)}?" if near else "chaosproxy faults lists them"
     return _Finding(found, entry.key, "", f"expected a fault, got {show(name)}", "", hint)
 
 

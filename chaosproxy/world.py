@@ -168,7 +168,7 @@ class World:
         for active in self._active.values():
             if getattr(active.rule.fault, "at", None) == "accept":
                 link = self._link(active, session)
-                if self._throws(link):
+                if link.hits_connection():
                     self.steps.append((session, session.strike(link, now)))
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
@@ -317,7 +317,7 @@ class World:
         links = [link for link in links if link.when.takes_connection(number, request)]
         self.steps.append((session, session.set_links(links, now)))
         for link in sorted(links, key=_strength):
-            if _acts_on_asking(link) and session.wants_dial and self._throws(link):
+            if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
         if session.wants_dial and not session.is_silent:
@@ -452,13 +452,13 @@ class World:
     def _strike_live(self, active: _Active, now: int) -> None:
         for session in self._in_order():
             link = session.links.get(active.rule.id)
-            if link and _acts_on_live(link) and not session.is_over and self._throws(link):
+            if link and _acts_on_live(link) and not session.is_over and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
 
     def _strike_opened(self, session: Session, now: int) -> None:
         """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
         for link in sorted(session.links.values(), key=_strength):
-            if _acts_on_opening(link) and not link.has_acted and self._throws(link):
+            if _acts_on_opening(link) and not link.has_acted and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
 
     def _in_order(self) -> list[Session]:
@@ -473,13 +473,6 @@ class World:
     def _link(self, active: _Active, session: Session) -> Link:
         place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
         return Link(active.rule, self.seed, place, active.since, active.shared)
-
-    @staticmethod
-    def _throws(link: Link) -> bool:
-        """Whether a rule hits a connection as a whole; one throw holds for as long as the rule does."""
-        if link.is_chosen is None:
-            link.is_chosen = link.when.chance is None or link.takes_turn(Side.CLIENT)
-        return link.is_chosen
 
     def _take_steps(self) -> list[Step]:
         steps, self.steps = self.steps, []
@@ -501,13 +494,13 @@ def _acts_on_asking(link: Link) -> bool:
 
 
 def _acts_on_live(link: Link) -> bool:
-    if Moment.PHASE not in link.fault.moments or not link.acts_on_connections:
+    if Moment.PHASE not in link.fault.moments or not link.acts_on_connections or link.fault.recurs is not None:
         return False
     return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
 
 
 def _acts_on_opening(link: Link) -> bool:
-    if Moment.OPEN not in link.fault.moments or not link.acts_on_connections:
+    if Moment.OPEN not in link.fault.moments or not link.acts_on_connections or link.fault.recurs is not None:
         return False
     return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.NEW, Hits.ALL)
 

@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "wording",
         "fault_options",
         "link profile_yaml timeline",
-        "holding legs library reading",
+        "holding legs library reading recurring",
         "engine",
         "opening",
         "session",

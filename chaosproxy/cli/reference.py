@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from ..faults import FAULTS, Fault, Moment
 from ..profile_yaml import example
-from ..units import Duration, Share, Size, format_duration
+from ..units import Duration, Hex, Rate, Share, Size, format_duration
 
 COLUMNS = 80
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
@@ -106,6 +106,10 @@ def _kind(schema: JsonSchemaValue, known: JsonSchemaValue) -> str:
             return "true | false"
         case {"pattern": str(pattern)} if pattern in _KINDS_BY_PATTERN:
             return _KINDS_BY_PATTERN[pattern]
+        case {"type": "array", "items": dict(items)}:
+            return f"list of {_kind(items, known)}"
+        case {"type": "object", "properties": dict(fields)}:
+            return "{" + ", ".join(f"{name}: {_kind(field, known)}" for name, field in fields.items()) + "}"
         case {"type": "object"}:
             return "mapping"
         case {"type": "string"}:
@@ -118,10 +122,12 @@ def _default(field: FieldInfo, kind: str) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
+    if default is None or default in ("", {}, ()):
+        return "default none"
     if kind == "duration":
         return f"default {format_duration(default)}"
-    if default is None or default in ("", {}):
-        return "default none"
+    if kind == "size":
+        return f"default {default}B"
     return f"default {str(default).lower() if isinstance(default, bool) else default}"
 
 
@@ -129,7 +135,13 @@ def _pattern(kind: Any) -> str:
     return str(TypeAdapter(kind).json_schema()["pattern"])
 
 
-_KINDS_BY_PATTERN = {_pattern(Duration): "duration", _pattern(Size): "size", _pattern(Share): "percentage"}
+_KINDS_BY_PATTERN = {
+    _pattern(Duration): "duration",
+    _pattern(Size): "size",
+    _pattern(Rate): "rate",
+    _pattern(Hex): "bytes in hexadecimal",
+    _pattern(Share): "percentage",
+}
 
 
 def update(path: Path) -> None:

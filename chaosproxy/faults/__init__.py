@@ -4,11 +4,37 @@ from .base import Delivery, Dice, Fault, Hits, Moment
 from .ending import CloseFault, Fin, Reset
 from .half_open import HalfOpen
 from .handshake import Hang, Refuse, Reject
-from .loss import Drop
-from .timing import Latency
+from .injection import Fragment, Inject, Violate
+from .loss import Drop, Duplicate, Reorder
+from .timing import Bandwidth, Latency, Slice, Stall
 
 FAULTS: dict[str, type[Fault]] = {
-    fault.name: fault for fault in (Refuse, Reject, Hang, Latency, Drop, HalfOpen, CloseFault, Fin, Reset)
+    fault.name: fault
+    for fault in (
+        # opening
+        Refuse,
+        Reject,
+        Hang,
+        # timing
+        Latency,
+        Bandwidth,
+        Slice,
+        Stall,
+        # loss
+        Drop,
+        Duplicate,
+        Reorder,
+        # damage
+        Fragment,
+        Inject,
+        Violate,
+        # half-open
+        HalfOpen,
+        # ending
+        CloseFault,
+        Fin,
+        Reset,
+    )
 }
 
 __all__ = ["FAULTS", "Delivery", "Dice", "Fault", "Hits", "Moment"]

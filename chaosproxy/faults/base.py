@@ -123,6 +123,11 @@ class Fault(BaseModel):
         """What it does to a whole connection, if it is that kind of fault."""
         return None
 
+    @property
+    def recurs(self) -> int | None:
+        """Every how many nanoseconds it acts on an open connection, if it does."""
+        return getattr(self, "interval", None)
+
     def pacer(self, dice: Dice, since: int) -> Pacer:
         """What limits how fast bytes leave, where `is_pacing`; `since` is when the rule began."""
         raise NotImplementedError

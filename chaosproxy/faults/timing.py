@@ -1,12 +1,25 @@
 """Faults of timing. TCP keeps order, so do they: what is due earlier still waits for what came before it."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from enum import StrEnum
+from statistics import NormalDist
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..units import Duration, expected
+from ..pacing import Bucket, Slicer, Stretch
+from ..units import MICROSECOND, MILLISECOND, Duration, Rate, Size, expected
 from .base import Delivery, Dice, Fault, Moment
+
+_STANDARD = NormalDist()
+_DEVIATIONS_MAX = 3.0
+
+
+class Distribution(StrEnum):
+    """How jitter is spread."""
+
+    UNIFORM = "uniform"
+    NORMAL = "normal"
 
 
 class Latency(Fault):
@@ -29,7 +42,10 @@ phases:
     delay: Duration
     """How long each message waits."""
     jitter: Duration = 0
-    """Each message's own deviation from the delay, up to this much either way (uniform); at most the delay."""
+    """Each message's own deviation from the delay: up to this much either way, or, where it is normal, this much as
+    the standard deviation. At most the delay."""
+    distribution: Distribution = Distribution.UNIFORM
+    """uniform, or normal (cut off at three standard deviations, and where the message would leave before it came)."""
 
     @model_validator(mode="after")
     def _jitter_within_delay(self) -> "Latency":
@@ -37,6 +53,130 @@ phases:
             raise expected("a jitter of at most the delay: a message can't leave before it came")
         return self
 
+    def sample(self, dice: Dice) -> int:
+        """One delay, in nanoseconds."""
+        if not self.jitter:
+            return self.delay
+        if self.distribution is Distribution.UNIFORM:
+            return self.delay + int((dice.throw() * 2 - 1) * self.jitter)
+        deviation = _STANDARD.inv_cdf(min(max(dice.throw(), 1e-9), 1 - 1e-9))
+        deviation = min(max(deviation, -_DEVIATIONS_MAX), _DEVIATIONS_MAX)
+        # In whole microseconds, so that the last bits of a platform's logarithm make no difference.
+        return max(0, self.delay + round(deviation * self.jitter / MICROSECOND) * MICROSECOND)
+
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
-        deviation = int((dice.throw() * 2 - 1) * self.jitter) if self.jitter else 0
-        return (delivery._replace(due=delivery.due + self.delay + deviation),)
+        return (delivery._replace(due=delivery.due + self.sample(dice)),)
+
+
+class TraceStretch(BaseModel):
+    """A stretch of a link's trace."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rate: Rate
+    """The rate of this stretch; 0B/s for none."""
+    lasts: Annotated[Duration, Field(ge=MILLISECOND)]
+    """How long it lasts."""
+
+
+class Bandwidth(Fault):
+    """Limits how many bytes per second leave, as a narrow link does; frames leave in parts."""
+
+    name: ClassVar = "bandwidth"
+    family: ClassVar = "timing"
+    moments: ClassVar = frozenset({Moment.MESSAGE})
+    shorthand: ClassVar = "rate"
+    heals: ClassVar = "what has not left yet leaves at once, in order"
+    is_timing: ClassVar = True
+    is_pacing: ClassVar = True
+    example: ClassVar = """\
+phases:
+  - name: narrow
+    rules:
+      - bandwidth: {rate: 64kbit/s, burst: 4KiB}
+        when: {from: server}
+"""
+
+    rate: Rate | None = None
+    """How much passes in a second, in each direction (one of them with `when: {from: …}`)."""
+    trace: tuple[TraceStretch, ...] = ()
+    """In place of one rate: stretches of a rate and how long it lasts, over and over from when the rule begins."""
+    burst: Size = 0
+    """So many bytes pass at once after a time in which nothing did."""
+    share: Literal["connection", "all"] = "connection"
+    """Whether each connection has this rate to itself, or all share it."""
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> "Bandwidth":
+        if (self.rate is None) == (not self.trace):
+            raise expected("either rate: or trace:")
+        if self.rate == 0 or (self.trace and not any(stretch.rate for stretch in self.trace)):
+            raise expected("a rate above 0B/s (where nothing shall pass, that is the fault stall)")
+        return self
+
+    @property
+    def is_shared(self) -> bool:  # type: ignore[override]
+        return self.share == "all"
+
+    def pacer(self, dice: Dice, since: int) -> Bucket:
+        stretches = [Stretch(stretch.rate, stretch.lasts) for stretch in self.trace] or [Stretch(self.rate or 0, 0)]
+        return Bucket(stretches, self.burst, since)
+
+
+class Slice(Fault):
+    """Cuts what leaves into small TCP segments with a gap behind each; frames end anywhere in them."""
+
+    name: ClassVar = "slice"
+    family: ClassVar = "timing"
+    moments: ClassVar = frozenset({Moment.MESSAGE})
+    shorthand: ClassVar = "size"
+    heals: ClassVar = "what has not left yet leaves at once, in order"
+    is_timing: ClassVar = True
+    is_pacing: ClassVar = True
+    example: ClassVar = """\
+phases:
+  - name: crumbs
+    rules:
+      - slice: {size: 8B, variation: 4B, gap: 5ms}
+"""
+
+    size: Size
+    """Of each segment's payload."""
+    variation: Size = 0
+    """Each segment's own deviation from the size, up to this much either way; less than the size."""
+    gap: Annotated[Duration, Field(ge=MILLISECOND)] = 10 * MILLISECOND
+    """How long to wait behind each; at least 1ms."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "Slice":
+        if self.variation >= self.size:
+            raise expected("a size of at least 1B, and a variation of less than it")
+        return self
+
+    def pacer(self, dice: Dice, since: int) -> Slicer:
+        def next_size() -> int:
+            dice.turn()
+            return self.size - self.variation + int(dice.throw() * (2 * self.variation + 1))
+
+        return Slicer(next_size, self.gap)
+
+
+class Stall(Fault):
+    """Keeps messages back until it heals; connections stay open, and nothing is lost."""
+
+    name: ClassVar = "stall"
+    family: ClassVar = "timing"
+    moments: ClassVar = frozenset({Moment.MESSAGE})
+    heals: ClassVar = "what was kept leaves at once, in order; what had to wait for a latency still does"
+    is_timing: ClassVar = True
+    keeps: ClassVar = True
+    example: ClassVar = """\
+phases:
+  - name: healthy
+    lasts: 10s
+  - name: stuck
+    lasts: 8s
+    rules:
+      - stall: {}
+        when: {from: server}
+"""

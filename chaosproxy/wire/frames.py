@@ -317,13 +317,13 @@ class Shape(NamedTuple):
 
     first: int
     payload: bytes = b""
-    is_masked: bool | None = None  # None: as the receiver expects it
+    has_wrong_mask: bool = False  # masked toward a client, not masked toward a server
     declares: int | None = None  # the length, in the longest encoding; None: the payload's
 
     def build(self, mask: bytes) -> bytes:
         """Its bytes; `mask` is the key of frames of our own toward a server, none toward a client."""
-        if self.is_masked is not None:
-            mask = (mask or bytes(4)) if self.is_masked else b""
+        if self.has_wrong_mask:
+            mask = b"" if mask else bytes(4)
         frame = build_frame(0, self.payload, mask)
         if self.declares is not None:
             body = frame[_head_size(frame[1]) :]

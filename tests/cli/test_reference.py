@@ -31,8 +31,8 @@ def test_a_fault_is_described_in_full(name: str) -> None:
 
 def test_options_are_told_in_users_terms() -> None:
     text = reference.describe(FAULTS["latency"])
-    assert "delay   duration; required" in text
-    assert "jitter  duration; default 0ms" in text
+    assert "delay         duration; required" in text
+    assert "jitter        duration; default 0ms" in text
     assert "`latency: VALUE` is `latency: {delay: VALUE}`" in text
     assert "mode  freeze | blackhole; default blackhole" in reference.describe(FAULTS["half_open"])
 
