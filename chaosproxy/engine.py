@@ -194,6 +194,7 @@ class Direction:
 
     def finish(self, now: int) -> None:
         """The side has ended: what is incomplete goes on as it is, behind what is held."""
+        self.holding.gather(now)
         if self._drops_rest or self._is_plain or self.gate is Heal.DISCARD:
             self._drops_rest = False
             if lost := len(self._assembler.take()) + len(self.splitter.release_head()):
@@ -201,7 +202,7 @@ class Direction:
         self._let_go(now, ends=not self.splitter.need)
         if withheld := self.splitter.release_head():
             self.holding.put(Held(now, withheld, ends=False, completes=False))
-        self.holding.gather(now)
+        self.holding.give_up_waiting()
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,11 @@ class Holding:
         return bool(self._queue or self._aside or self._waiting)
 
     @property
+    def waits_for_time(self) -> bool:
+        """Whether what waits will leave, or join the queue, at a deadline."""
+        return bool(self._aside) or (bool(self._queue) and self.gate is None and not self.is_stalled)
+
+    @property
     def is_full(self) -> bool:
         return self.size >= self._bytes_max
 
@@ -84,15 +89,15 @@ class Holding:
     def deadline(self) -> int | None:
         """When something may leave, or join the queue."""
         due = min((aside.until for aside in self._aside), default=None)
-        if self._queue and self.gate is None and not self._is_stalled:
+        if self._queue and self.gate is None and not self.is_stalled:
             head = self._queue[0].due if self._slot is None else max(self._queue[0].due, self._slot[1])
             due = head if due is None else min(due, head)
         return due
 
     @property
-    def _is_stalled(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether a rule in force keeps what is first, and so all behind it."""
-        stalls = self._queue[0].stalls
+        stalls = self._queue[0].stalls if self._queue else ()
         return bool(stalls) and not self._links.isdisjoint(stalls)
 
     def sets_aside(self, link: Link) -> bool:
@@ -166,6 +171,14 @@ class Holding:
         for each in aside:
             self._rejoin(each, now)
 
+    def give_up_waiting(self) -> None:
+        """The message that was to end first never will."""
+        lost = sum(len(held.data) for held in self._waiting)
+        self._waiting.clear()
+        self.size -= lost
+        if lost:
+            self._events.append(Discarded(self.side, lost))
+
     def _rejoin(self, aside: _Aside, now: int) -> None:
         self.size -= len(aside.held.data)
         self.insert(aside.held._replace(due=max(aside.held.due, now)))
@@ -193,7 +206,7 @@ class Holding:
                 else:
                     self._aside.append(each)
         if self.gate is None:
-            while self._queue and self._queue[0].due <= now and not self._is_stalled:
+            while self._queue and self._queue[0].due <= now and not self.is_stalled:
                 if self._pacers:
                     if not self._send_piece(now):
                         break
@@ -211,7 +224,7 @@ class Holding:
             size = min(left, *(pacer.piece(now) for pacer in self._pacers.values()))
             times = {link: pacer.reserve(size, now) for link, pacer in self._pacers.items()}
             for link, time in times.items():
-                if time > now or size < left:
+                if time > now:
                     self._on_paced(link)
             self._slot = size, max(times.values())
         size, at = self._slot

@@ -347,7 +347,8 @@ class Session(Opening):
     def _recur(self, link: Link) -> None:
         effect = link.fault.effect()
         assert effect is not None
-        link.has_struck_connection = False  # each time counts
+        if link.has_struck_connection and not self._silences:
+            self._tally.strike(link.fault.name)  # each time counts, and the first is worth a line
         self._do(link, effect)
 
     # -- effects ----------------------------------------------------------------------------------------------------
@@ -578,6 +579,7 @@ class Session(Opening):
                 self._note_end("client", "fin")
             self.state = State.OVER
             self._timers.clear()
+            self._recurring.clear()
             if self._how == "close" and self._code is None and self.ended_by in ("client", "server"):
                 by = Side.CLIENT if self.ended_by == "client" else Side.SERVER
                 self._code = self.directions[by].splitter.close_status[0]
