@@ -7,7 +7,6 @@ together and the rules asked). In every lane a frame that has begun to leave is 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import NamedTuple
 
 from .events import (
@@ -27,34 +26,13 @@ from .events import (
     Unjudged,
 )
 from .faults import Delivery
+from .lanes import Lane, Limits, Reading
 from .link import Link
-from .protocols import NOTHING, Meaning, Protocol
+from .protocols import NOTHING, Meaning
 from .tally import Tally
 from .wire.frames import RSV1, Piece, Side, Splitter, build_frame
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
 from .wire.messages import OPCODE_NAMES, Assembler, Message
-
-
-class Lane(Enum):
-    PASS = "pass"
-    READ = "read"
-    FLOW = "flow"
-    JUDGED = "judged"
-
-
-class Limits(NamedTuple):
-    """Bytes that may be held per direction, and the size over which a message passes unjudged."""
-
-    held_bytes_max: int
-    judged_bytes_max: int
-
-
-class Reading(NamedTuple):
-    """What reading messages is for; with neither, idle directions are only scanned."""
-
-    protocol: Protocol | None = None
-    is_needed: bool = False  # a rule of the profile reads or changes messages, or the protocol is observed
-    frames_journalled: bool = False
 
 
 class _Held(NamedTuple):
@@ -168,6 +146,12 @@ class Direction:
     def is_idle(self) -> bool:
         """Whether nothing that came is still here."""
         return not self._queue and not self._assembler.size and len(self.splitter.head) == self.splitter.gone
+
+    @property
+    def kept(self) -> int:
+        """Bytes that came and have not left, complete or not."""
+        withheld = len(self.splitter.head) - self.splitter.gone
+        return self.held + self._assembler.size + withheld + sum(map(len, self.ready))
 
     @property
     def is_readable(self) -> bool:
@@ -399,12 +383,15 @@ class Direction:
         content = self._content(message)
         meaning = self._observe(message, content)
         deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
+        behind: list[tuple[Link, Effect]] = []
         for link in self.links:
             if not deliveries or self.is_shut:
                 break
             if self._takes(link, message, content, meaning, now):
                 effect = link.fault.effect()
-                if effect is not None:
+                if effect is not None and link.fault.acts_behind:
+                    behind.append((link, effect))
+                elif effect is not None:
                     self._on_effect(link, effect, self.side, self._ordinal)
                 elif self._can_act(link, message):
                     if not (message.is_control and link.is_steady):
@@ -412,6 +399,8 @@ class Direction:
                     dice = link.dice[self.side]
                     deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
         self._deliver(message, content, deliveries, meaning, now)
+        for link, effect in behind:
+            self._on_effect(link, effect, self.side, self._ordinal)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:
         if not self._is_of_age(link, now):
@@ -482,7 +471,7 @@ class Direction:
         if self.gate is Heal.DISCARD and self._can_lose(message):
             self._lose(message)
             return
-        is_deflated = self._extension is Extension.DEFLATE and message.is_compressed
+        is_deflated = self._extension is Extension.DEFLATE and message.is_compressed and not message.is_control
         is_untouched = len(deliveries) == 1 and deliveries[0].payload is None
         if is_deflated and not is_untouched:
             self._is_plain = True

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from .faults import Dice, Fault, Moment
-from .match import Match
 from .rule import BoundRule
 from .wire.frames import Side
 
@@ -11,26 +10,23 @@ from .wire.frames import Side
 class Link:
     """One rule on one connection: its dice per side, and what it has done."""
 
-    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told")
+    __slots__ = ("dice", "has_acted", "is_chosen", "is_steady", "judges", "rule", "strikes", "told", "when")
 
     def __init__(self, rule: BoundRule, seed: int, place: Sequence[str | int]) -> None:
         self.rule = rule
+        self.when = rule.when.joined_by(rule.fault.conditions())
         self.dice = [Dice(seed, (rule.id, *place, side.label)) for side in Side]
         self.has_acted = False
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
-        self.judges = not rule.fault.is_timing or rule.when.reads_content
+        self.judges = not rule.fault.is_timing or self.when.reads_content
         # A timing rule that names no messages is a property of the link: control frames are held too.
-        self.is_steady = rule.fault.is_timing and not rule.when.names_messages and rule.when.chance is None
+        self.is_steady = rule.fault.is_timing and not self.when.names_messages and self.when.chance is None
 
     @property
     def fault(self) -> Fault:
         return self.rule.fault
-
-    @property
-    def when(self) -> Match:
-        return self.rule.when
 
     @property
     def acts_on_connections(self) -> bool:

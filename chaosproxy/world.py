@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Limits, Reading
 from .events import (
     Accepted,
     Action,
@@ -33,6 +32,7 @@ from .events import (
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
+from .lanes import Limits, Reading
 from .legs import State
 from .link import Link
 from .match import Match
@@ -316,7 +316,7 @@ class World:
             if _acts_on_asking(link) and session.wants_dial and self._throws(link):
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
-        if session.wants_dial and not session.is_silent:
+        if session.wants_dial and not session.blocks(Side.CLIENT):
             self._waiting.append(session)
             self._dial_waiting(now)
 
@@ -336,7 +336,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial and not session.is_silent:
+            if session.state is State.ASKED and session.wants_dial and not session.blocks(Side.CLIENT):
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -425,9 +425,9 @@ class World:
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
-                if session not in self._waiting:
-                    self._waiting.append(session)
+            is_asking = session.state is State.ASKED and session.wants_dial and session.connection
+            if is_asking and not session.blocks(Side.CLIENT) and session not in self._waiting:
+                self._waiting.append(session)
         self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:

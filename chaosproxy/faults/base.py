@@ -5,10 +5,10 @@ their descriptions are its options, `example` is a profile that shows it. To add
 `faults/__init__.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
 from hashlib import blake2b
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -93,6 +93,8 @@ class Fault(BaseModel):
     """Acts on when bytes leave and not on what they are, so messages need not be assembled for it."""
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
+    acts_behind: ClassVar[bool] = False
+    """Its effect comes behind the message that caused it, and not before it."""
     harms_server: ClassVar[bool] = False
     example: ClassVar[str]
 
@@ -102,6 +104,17 @@ class Fault(BaseModel):
 
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
+        return None
+
+    def conditions(self) -> Mapping[str, Any]:
+        """Conditions on messages that it brings along, by the fields of Match; `when:` adds others."""
+        return {}
+
+    def unfit(self) -> Mapping[str, str] | None:
+        """Keys of `when:` (by the fields of Match) that make no sense beside these options, with the reason.
+
+        None leaves that to its moments.
+        """
         return None
 
     @property
