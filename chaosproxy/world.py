@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
+from .blows import Blows
 from .events import (
     Accepted,
     Action,
@@ -21,6 +22,7 @@ from .events import (
     Established,
     Event,
     Finish,
+    HalfClose,
     Hold,
     Leg,
     Listening,
@@ -122,13 +124,14 @@ class World:
         self._subscribed: dict[int, set[str]] = {}
         self._opened = 0  # since the phase began
         self._closed = 0
+        self._blows = Blows()
         self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        times = [self.timeline.deadline]
+        times = [self.timeline.deadline, self._blows.deadline]
         times += [expiry for _, expiry in self._live.values()]
         if self._waiting and self._dials:
             times.append(self._dials[0] + SECOND)
@@ -140,6 +143,7 @@ class World:
             if expiry is not None and expiry <= now:
                 self._drop_live(rule_id, rule, "expired", now)
         self._advance(now)
+        self._strike_planned(now)
         self._dial_waiting(now)
         return self._take_steps()
 
@@ -445,10 +449,13 @@ class World:
             self.steps.append((session, session.set_links(links, now)))
 
     def _strike_live(self, active: _Active, now: int) -> None:
-        for session in self._in_order():
-            link = session.links.get(active.rule.id)
-            if link and _acts_on_live(link) and not session.is_over and self._throws(link):
-                self.steps.append((session, session.strike(link, now)))
+        links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
+        hit = [(session, link) for session, link in links if link and _acts_on_live(link) and self._throws(link)]
+        self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
+        self._strike_planned(now)
+
+    def _strike_planned(self, now: int) -> None:
+        self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
 
     def _strike_opened(self, session: Session, now: int) -> None:
         """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
@@ -482,7 +489,7 @@ class World:
 
 
 # Stronger effects act first where several begin at once.
-_RANK = {Break: 0, Finish: 1, Close: 2, Silence: 3}
+_RANK = {Break: 0, Finish: 1, Close: 2, HalfClose: 3, Silence: 4}
 
 
 def _strength(link: Link) -> int:

@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "silence",
         "endings",
         "session",
+        "blows",
         "world",
         "relay sockets",
         "proxy",
