@@ -6,7 +6,6 @@ together and the rules asked). In every lane a frame that has begun to leave is 
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import NamedTuple
 
 from .events import (
@@ -23,6 +22,7 @@ from .events import (
 )
 from .faults import Delivery
 from .holding import Held, Holding
+from .lanes import Lane, Limits
 from .link import Link
 from .protocols import NOTHING, Meaning
 from .reading import Reader, Reading
@@ -30,20 +30,6 @@ from .tally import Tally
 from .wire.frames import RSV1, Piece, Side, Splitter, build_fragments, build_frame
 from .wire.inflate import Negotiated
 from .wire.messages import Assembler, Message
-
-
-class Lane(Enum):
-    PASS = "pass"
-    READ = "read"
-    FLOW = "flow"
-    JUDGED = "judged"
-
-
-class Limits(NamedTuple):
-    """Bytes that may be held per direction, and the size over which a message passes unjudged."""
-
-    held_bytes_max: int
-    judged_bytes_max: int
 
 
 class _Timed(NamedTuple):
@@ -142,6 +128,12 @@ class Direction:
     def is_idle(self) -> bool:
         """Whether nothing that came is still here."""
         return not self.holding and not self._assembler.size and len(self.splitter.head) == self.splitter.gone
+
+    @property
+    def kept(self) -> int:
+        """Bytes that came and have not left, complete or not."""
+        withheld = len(self.splitter.head) - self.splitter.gone
+        return self.held + self._assembler.size + withheld + sum(map(len, self.holding.ready))
 
     @property
     def is_readable(self) -> bool:
@@ -384,7 +376,7 @@ class Direction:
         meaning = self._reader.observe(message, content)
         deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
         stalls: tuple[Link, ...] = ()
-        behind: list[Link] = []
+        behind: list[tuple[Link, Effect]] = []
         aside: Link | None = None
         for link in self.links:
             if not deliveries or self.is_shut:
@@ -392,11 +384,10 @@ class Direction:
             if link.is_pacing or not self._takes(link, message, content, meaning, now):
                 continue
             effect = link.fault.effect()
-            if effect is not None:
-                if link.fault.acts_behind:
-                    behind.append(link)
-                else:
-                    self._on_effect(link, effect, self.side, self._ordinal)
+            if effect is not None and link.fault.acts_behind:
+                behind.append((link, effect))
+            elif effect is not None:
+                self._on_effect(link, effect, self.side, self._ordinal)
             elif self._can_act(link, message) and not (link.fault.sets_aside and self.holding.sets_aside(link)):
                 if not (message.is_control and link.is_steady):
                     self._strike(link)
@@ -406,9 +397,7 @@ class Direction:
                 dice = link.dice[self.side]
                 deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
         self._deliver(message, content, deliveries, meaning, now, stalls, aside)
-        for link in behind:
-            effect = link.fault.effect()
-            assert effect is not None
+        for link, effect in behind:
             self._on_effect(link, effect, self.side, self._ordinal)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from .faults import Dice, Fault, Moment
-from .match import Match
 from .pacing import Pacer
 from .rule import BoundRule
 from .wire.frames import Side
@@ -19,7 +18,6 @@ class Link:
         "_since",
         "dice",
         "has_acted",
-        "has_struck_connection",
         "is_chosen",
         "is_pacing",
         "is_steady",
@@ -27,6 +25,7 @@ class Link:
         "rule",
         "strikes",
         "told",
+        "when",
     )
 
     def __init__(
@@ -38,26 +37,22 @@ class Link:
         shared: dict[Side, Pacer] | None = None,
     ) -> None:
         self.rule = rule
+        self.when = rule.when.joined_by(rule.fault.conditions())
         self._seed, self._place, self._since = seed, (rule.id, *place), since
         self._pacers: dict[Side, Pacer] = {} if shared is None else shared
         self.is_pacing = rule.fault.is_pacing
         self.dice = [Dice(seed, (*self._place, side.label)) for side in Side]
         self.has_acted = False
-        self.has_struck_connection = False  # as a whole: counted once
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
-        self.judges = not rule.fault.is_timing or rule.when.reads_content
+        self.judges = not rule.fault.is_timing or self.when.reads_content
         # A timing rule that names no messages is a property of the link: control frames are held too.
-        self.is_steady = rule.fault.is_timing and not rule.when.names_messages and rule.when.chance is None
+        self.is_steady = rule.fault.is_timing and not self.when.names_messages and self.when.chance is None
 
     @property
     def fault(self) -> Fault:
         return self.rule.fault
-
-    @property
-    def when(self) -> Match:
-        return self.rule.when
 
     @property
     def acts_on_connections(self) -> bool:

@@ -1,6 +1,7 @@
 """What a rule's `when:` says: which connections and which messages it acts on. All conditions given must hold."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import translate
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
@@ -107,6 +108,12 @@ class Match(BaseModel):
     def names_messages(self) -> bool:
         """Whether it speaks of single messages and not of whole connections."""
         return self.reads_content or bool(self.nth or self.every or self.first)
+
+    def joined_by(self, conditions: Mapping[str, Any]) -> "Match":
+        """These conditions and others, by their fields; what is given here holds."""
+        added = {field: value for field, value in conditions.items() if getattr(self, field) is None}
+        # Not model_copy, which would copy the cached properties too.
+        return self.model_construct(**{**dict(self), **added}) if added else self
 
     def given(self, *fields: str) -> list[str]:
         """Those of the fields that are given, by the keys that users write."""

@@ -52,10 +52,9 @@ class Opening(Legs):
         self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
-    @property
     @abstractmethod
-    def is_silent(self) -> bool:
-        """Whether a half-open keeps everything back."""
+    def blocks(self, side: Side) -> bool:
+        """Whether a half-open keeps back what `side` sends."""
 
     @abstractmethod
     def _open(self, response: Response) -> None:
@@ -119,7 +118,7 @@ class Opening(Legs):
         self._reader = HeadReader(from_client=False)
         if leg.pauses:
             self._actions.append(Pause(Side.SERVER))
-        if not self.is_silent:
+        if not self.blocks(Side.CLIENT):
             self._ask()
         return self._take_actions()
 
@@ -128,7 +127,7 @@ class Opening(Legs):
         self._now = now
         self.events.append(Dialled(error))
         self.legs[Side.SERVER].fate = Fate.GONE
-        if self.state is State.DIALLING and not self.is_silent:
+        if self.state is State.DIALLING and not self.blocks(Side.SERVER):
             self._upstream_failed(f"the upstream can't be reached: {error}", UNREACHED)
         elif self.state is State.DIALLING:
             self.legs[Side.SERVER].is_lost = True
@@ -181,13 +180,14 @@ class Opening(Legs):
 
     def _ask(self) -> None:
         """Send the request to the upstream, if it is not there yet, and wait for the answer."""
-        self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
+        if not self.blocks(Side.SERVER):
+            self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
         if not self._has_asked:
             self._has_asked = True
             self._actions.append(Send(Side.SERVER, self._question))
 
     def _read_answer(self, data: bytes) -> None:
-        if self.is_silent:
+        if self.blocks(Side.SERVER):
             self._keep_late(data)
             return
         assert self.request is not None
@@ -218,7 +218,7 @@ class Opening(Legs):
             self._pass_body(self._reader.rest)
 
     def _read_refusal(self, data: bytes) -> None:
-        if self.is_silent:
+        if self.blocks(Side.SERVER):
             self._keep_late(data)
         else:
             self._pass_body(data)
@@ -255,8 +255,10 @@ class Opening(Legs):
             self._start_ending("client", "reset")
             self._reset_leg(Side.SERVER)
             return
-        if not server.is_lost and self.state is State.ANSWER:
+        if not server.is_lost and self.state is State.ANSWER and not self.blocks(Side.CLIENT):
             self._ask()
+        if self.blocks(Side.SERVER):
+            return
         late = bytes(self._late)
         self._late.clear()
         self._set_pause(Side.SERVER, "late", False)

@@ -70,7 +70,17 @@ class Rule(Model):
 
     def _misfits(self) -> Iterator[Misuse]:
         moments, when, name = self.fault.moments, self.when, self.fault_name
-        if moments == {Moment.LISTEN}:
+        if getattr(self.fault, "over", 0) and when.names_messages:
+            yield Misuse(
+                "over: spreads one blow at all live connections; it can't be used with a condition on messages",
+                (name, "over"),
+            )
+        unfit = self.fault.unfit()
+        if unfit is not None:
+            for key in when.given(*unfit):
+                field = "sender" if key == "from" else key
+                yield Misuse(f"{key}: can't be used here: {unfit[field]}", ("when", key))
+        elif moments == {Moment.LISTEN}:
             if when != Match():
                 substitutes = "(to pick connections, use reset: {at: accept} or reject)"
                 yield Misuse(f"{name} acts on the one listener and takes no when: {substitutes}", ("when",))

@@ -244,7 +244,8 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
     elif meant := FAULT_WORDS.get(name.lower().replace("-", "_")):
         hint = f"did you mean {one_of(meant)}?"
     else:
-        near = nearest(name, FAULTS)
+        spelt = name.lower().replace("-", "_")
+        near = [spelt] if spelt in FAULTS else nearest(name, FAULTS)
         hint = f"did you mean {one_of(near)}?" if near else "chaosproxy faults lists them"
     return _Finding(found, entry.key, "", f"expected a fault, got {show(name)}", "", hint)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Limits
+from .blows import Blows
 from .events import (
     Accepted,
     Action,
@@ -22,6 +22,7 @@ from .events import (
     Established,
     Event,
     Finish,
+    HalfClose,
     Hold,
     Leg,
     Listening,
@@ -33,6 +34,7 @@ from .events import (
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
+from .lanes import Limits
 from .legs import State
 from .link import Link
 from .match import Match
@@ -126,13 +128,14 @@ class World:
         self._subscribed: dict[int, set[str]] = {}
         self._opened = 0  # since the phase began
         self._closed = 0
+        self._blows = Blows()
         self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        times = [self.timeline.deadline]
+        times = [self.timeline.deadline, self._blows.deadline]
         times += [expiry for _, expiry in self._live.values()]
         if self._waiting and self._dials:
             times.append(self._dials[0] + SECOND)
@@ -144,6 +147,7 @@ class World:
             if expiry is not None and expiry <= now:
                 self._drop_live(rule_id, rule, "expired", now)
         self._advance(now)
+        self._strike_planned(now)
         self._dial_waiting(now)
         return self._take_steps()
 
@@ -320,7 +324,7 @@ class World:
             if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
-        if session.wants_dial and not session.is_silent:
+        if session.wants_dial and not session.blocks(Side.CLIENT):
             self._waiting.append(session)
             self._dial_waiting(now)
 
@@ -340,7 +344,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial and not session.is_silent:
+            if session.state is State.ASKED and session.wants_dial and not session.blocks(Side.CLIENT):
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -430,9 +434,9 @@ class World:
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
-                if session not in self._waiting:
-                    self._waiting.append(session)
+            is_asking = session.state is State.ASKED and session.wants_dial and session.connection
+            if is_asking and not session.blocks(Side.CLIENT) and session not in self._waiting:
+                self._waiting.append(session)
         self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:
@@ -450,10 +454,13 @@ class World:
             self.steps.append((session, session.set_links(links, now)))
 
     def _strike_live(self, active: _Active, now: int) -> None:
-        for session in self._in_order():
-            link = session.links.get(active.rule.id)
-            if link and _acts_on_live(link) and not session.is_over and link.hits_connection():
-                self.steps.append((session, session.strike(link, now)))
+        links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
+        hit = [(session, link) for session, link in links if link and _acts_on_live(link) and link.hits_connection()]
+        self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
+        self._strike_planned(now)
+
+    def _strike_planned(self, now: int) -> None:
+        self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
 
     def _strike_opened(self, session: Session, now: int) -> None:
         """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
@@ -480,7 +487,7 @@ class World:
 
 
 # Stronger effects act first where several begin at once.
-_RANK = {Break: 0, Finish: 1, Close: 2, Silence: 3}
+_RANK = {Break: 0, Finish: 1, Close: 2, HalfClose: 3, Silence: 4}
 
 
 def _strength(link: Link) -> int:

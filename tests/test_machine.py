@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pydantic import ValidationError
 
 from chaosproxy.profile import RULES, BoundRule, Profile, bind
 from chaosproxy.units import SECOND
@@ -30,35 +31,56 @@ MATCHES = st.sampled_from(
     ]
 )
 HITS = st.sampled_from(["live", "new", "all"])
-OTHERS = st.sampled_from(["fin", "reset", "keep"])
+PEERS = st.sampled_from(["client", "server"])
+BLOWS = st.sampled_from(
+    [{"hits": "live"}, {"hits": "new"}, {"hits": "all"}, {"hits": "live", "over": "3s"}, {"hits": "all", "over": "1s"}]
+)
+ENDS = st.one_of(
+    st.builds(lambda leg, other: {"leg": leg, "other": other}, LEGS, st.sampled_from(["fin", "reset", "keep"])),
+    st.builds(lambda leg: {"leg": leg, "other": "keep", "keep_for": "7s"}, PEERS),
+)
 FAULTS = st.one_of(
     st.builds(lambda jitter: {"latency": {"delay": "300ms", "jitter": jitter}}, st.sampled_from(["0s", "100ms"])),
     st.just({"drop": {}}),
     st.builds(
-        lambda leg, mode, heal, hits: {"half_open": {"leg": leg, "mode": mode, "heal": heal, "hits": hits}},
-        LEGS,
+        lambda whose, mode, heal, hits: {"half_open": {**whose, "mode": mode, "heal": heal, "hits": hits}},
+        st.one_of(st.builds(lambda leg: {"leg": leg}, LEGS), st.builds(lambda side: {"from": side}, PEERS)),
         st.sampled_from(["freeze", "blackhole"]),
         st.sampled_from(["flush", "discard", "reset"]),
         HITS,
     ),
+    st.sampled_from([{"swallow_ping": {}}, {"swallow_pong": {}}]),
     st.builds(
-        lambda to, after, hits: {"close": {"code": 3000, "to": to, "after_held": after, "hits": hits}},
+        lambda to, then, after, hits: {"close": {"code": 3000, "to": to, "then": then, "after_held": after, **hits}},
         LEGS,
+        st.sampled_from(["reply", "fin", "reset", "nothing"]),
         st.booleans(),
-        HITS,
+        BLOWS,
     ),
-    st.builds(lambda leg, other, hits: {"reset": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
-    st.builds(lambda leg, other, hits: {"fin": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
+    st.builds(lambda ends, hits: {"reset": {**ends, **hits}}, ENDS, BLOWS),
+    st.builds(lambda ends, hits: {"fin": {**ends, **hits}}, ENDS, BLOWS),
+    st.builds(lambda leg, hits: {"half_close": {"leg": leg, **hits}}, PEERS, BLOWS),
+    st.builds(lambda hits: {"slow_close": {"delay": "3s", "hits": hits}}, HITS),
+    st.builds(
+        lambda measure, by, ends: {"cut_after": {**measure, "by": by, **ends}},
+        st.sampled_from(
+            [{"bytes": "1B"}, {"bytes": "7B"}, {"bytes": "1KiB"}, {"messages": 1}, {"messages": 2}, {"age": "2s"}]
+        ),
+        st.sampled_from(["reset", "fin"]),
+        ENDS,
+    ),
 )
 OPENING = st.sampled_from([{"hang": {}}, {"reject": {"status": 503}}, {"reset": {"at": "accept"}}, {"refuse": {}}])
 EXTENSIONS = st.sampled_from(["", "permessage-deflate", "x-unknown"])
 
 
 def _matched(fault: dict[str, object], when: dict[str, object]) -> dict[str, object]:
-    name = next(iter(fault))
-    if "from" in when and name not in ("latency", "drop") and len(when) == 1:
-        when = {}
-    return {**fault, "when": when}
+    made = {**fault, "when": when}
+    try:
+        RULES[next(iter(fault))].model_validate(made)
+    except ValidationError:
+        return fault  # they don't go together
+    return made
 
 
 RULE = st.one_of(st.builds(_matched, FAULTS, MATCHES), OPENING)

@@ -390,11 +390,18 @@ class Network:
     def happen(self, connection: Connection, decide: Callable[[int], list[Action]]) -> None:
         """Something happened on a connection: let its session decide, and perform that."""
         session = connection.session
-        was_silent = session.is_silent
+        was_mute = [session.is_mute(side) for side in SIDES]
+        was_blocked = [session.blocks(side) and session.state is State.TUNNEL for side in SIDES]
         actions = decide(self.now)
-        if was_silent and session.is_silent:
-            loud = [action for action in actions if not isinstance(action, Pause | Resume)]
-            assert not loud or session.is_over, f"half-open, and not silent: {loud}"
+        for side in SIDES:
+            if was_mute[side] and session.is_mute(side):
+                loud = [
+                    each for each in actions if isinstance(each, Send | End | Release | Reset) and each.side is side
+                ]
+                assert not loud or session.is_over, f"half-open, and not silent: {loud}"
+            if was_blocked[side] and session.blocks(side) and session.state is State.TUNNEL:
+                sent = [each for each in actions if isinstance(each, Send) and each.side is side.other]
+                assert not sent, f"kept back, and sent: {sent}"
         self.perform(connection, actions)
 
     def take(self, steps: list[Step]) -> None:

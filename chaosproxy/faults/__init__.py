@@ -1,8 +1,8 @@
 """The one list of faults."""
 
 from .base import Delivery, Dice, Fault, Hits, Moment
-from .ending import CloseFault, Fin, Reset
-from .half_open import HalfOpen
+from .ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
+from .half_open import HalfOpen, SwallowPing, SwallowPong
 from .handshake import Hang, Refuse, Reject
 from .injection import Fragment, Inject, Violate
 from .loss import Drop, Duplicate, Reorder
@@ -11,29 +11,12 @@ from .timing import Bandwidth, Latency, Slice, Stall
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
-        # opening
-        Refuse,
-        Reject,
-        Hang,
-        # timing
-        Latency,
-        Bandwidth,
-        Slice,
-        Stall,
-        # loss
-        Drop,
-        Duplicate,
-        Reorder,
-        # damage
-        Fragment,
-        Inject,
-        Violate,
-        # half-open
-        HalfOpen,
-        # ending
-        CloseFault,
-        Fin,
-        Reset,
+        *(Refuse, Reject, Hang),
+        *(Latency, Bandwidth, Slice, Stall),
+        *(Drop, Duplicate, Reorder),
+        *(Fragment, Inject, Violate),
+        *(HalfOpen, SwallowPong, SwallowPing),
+        *(CloseFault, Fin, Reset, HalfCloseFault, SlowClose, CutAfter),
     )
 }
 

@@ -5,10 +5,10 @@ their descriptions are its options, `example` is a profile that shows it. To add
 `faults/__init__.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
 from hashlib import blake2b
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -121,6 +121,17 @@ class Fault(BaseModel):
 
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
+        return None
+
+    def conditions(self) -> Mapping[str, Any]:
+        """Conditions on messages that it brings along, by the fields of Match; `when:` adds others."""
+        return {}
+
+    def unfit(self) -> Mapping[str, str] | None:
+        """Keys of `when:` (by the fields of Match) that make no sense beside these options, with the reason.
+
+        None leaves that to its moments.
+        """
         return None
 
     @property
