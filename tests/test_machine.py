@@ -41,7 +41,25 @@ ENDS = st.one_of(
 )
 FAULTS = st.one_of(
     st.builds(lambda jitter: {"latency": {"delay": "300ms", "jitter": jitter}}, st.sampled_from(["0s", "100ms"])),
-    st.just({"drop": {}}),
+    st.sampled_from(
+        [
+            {"drop": {}},
+            {"bandwidth": {"rate": "100B/s"}},
+            {"bandwidth": {"rate": "1kB/s", "burst": "50B", "share": "all"}},
+            {"slice": {"size": "3B", "variation": "2B", "gap": "100ms"}},
+            {"stall": {}},
+            {"duplicate": {"copies": 2, "gap": "300ms"}},
+            {"duplicate": {}},
+            {"reorder": {"window": 2, "within": "1s"}},
+            {"fragment": {"size": "2B"}},
+        ]
+    ),
+    st.builds(
+        lambda content, to, when: {"inject": {**content, **when, "to": to}},
+        st.sampled_from([{"text": "x"}, {"ping": "p"}, {"binary": "00"}]),
+        LEGS,
+        st.sampled_from([{"hits": "live"}, {"hits": "new"}, {"hits": "all"}, {"interval": "300ms"}]),
+    ),
     st.builds(
         lambda whose, mode, heal, hits: {"half_open": {**whose, "mode": mode, "heal": heal, "hits": hits}},
         st.one_of(st.builds(lambda leg: {"leg": leg}, LEGS), st.builds(lambda side: {"from": side}, PEERS)),
