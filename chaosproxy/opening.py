@@ -148,7 +148,7 @@ class Opening(Legs):
         except BadHead as bad:
             self._refuse_head(bad)
             return
-        self._timers.pop((Timer.HEAD, Side.CLIENT))
+        self._timers.pop((Timer.HEAD, Side.CLIENT), None)  # none where it has run out unanswered
         self.state = State.ASKED
         if self._reader.rest:
             self._keep_early(self._reader.rest)

@@ -94,8 +94,14 @@ class Silencing(Opening):
             return
         for side in SIDES:
             leg, other = self.legs[side], self.legs[side.other]
-            is_secret = leg.read_ended and not other.write_ended and self.is_mute(side.other)
-            if is_secret and not leg.write_ended and not self.is_mute(side):
+            is_untold = other.is_lost or not other.write_ended
+            if (
+                leg.read_ended
+                and is_untold
+                and self.is_mute(side.other)
+                and not leg.write_ended
+                and not self.is_mute(side)
+            ):
                 self.directions[side.other].shut(self._now)  # nobody is left to whom it could go
                 self._end_leg(side)
 

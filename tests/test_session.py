@@ -887,6 +887,13 @@ class TestOpeningFaults:
         network.wait(12 * SECOND)
         assert c.client.data.startswith(b"HTTP/1.1 408 ") == start.startswith(b"GET")
 
+    def test_a_head_that_is_complete_only_after_its_time_still_counts_while_new_connections_wait(self) -> None:
+        network = Network(profile({"name": "stuck", "until": "step", "rules": ["hang"]}, starts="launch"))
+        c = network.connect()
+        network.wait(11 * SECOND)
+        c.send(CLIENT, request())
+        assert c.actions() == [] and [event.fault for event in network.events(Struck)] == ["hang"]
+
     def test_compression_strip_takes_only_the_offer_out_of_the_request(self) -> None:
         network = Network(profile(compression="strip"))
         c = network.connect()
