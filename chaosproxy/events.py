@@ -6,6 +6,7 @@ Every one is a value. Times are integer nanoseconds of a monotonic clock; sides 
 from enum import StrEnum
 from typing import NamedTuple
 
+from .wire.flaws import Flaw
 from .wire.frames import Side
 
 
@@ -84,6 +85,13 @@ class Hold(NamedTuple):
     """Never answer, never dial."""
 
 
+class Spoil(NamedTuple):
+    """Put a flaw into the upstream's 101; the tunnel opens all the same."""
+
+    flaw: Flaw
+    named: bytes  # the subprotocol or extension that it chooses
+
+
 class Close(NamedTuple):
     """Inject a close frame; the other leg gets 1001 and FIN."""
 
@@ -138,7 +146,7 @@ class Silence(NamedTuple):
     heal: Heal
 
 
-Effect = Reply | Hold | Close | Finish | Break | Silence
+Effect = Reply | Hold | Spoil | Close | Finish | Break | Silence
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------

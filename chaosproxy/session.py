@@ -27,11 +27,9 @@ from .events import (
     Reply,
     Send,
     Silence,
-    Struck,
-    Suppressed,
 )
 from .legs import REPLY_TIME, Fate, State, Timer
-from .link import Link
+from .link import Link, rank
 from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
 from .tally import Tally
 from .units import SECOND
@@ -57,12 +55,10 @@ class Session(Opening):
     """A client's connection and the upstream's, from accept to the end of both."""
 
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
-        super().__init__(now)
+        super().__init__(tally, now)
         self.number = number  # of the attempt, in the order of accepts
-        self.links: dict[str, Link] = {}  # the rules in play, by id
         self.accepted_at = now
         self.opened_at: int | None = None
-        self._tally = tally
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
         self.directions = tuple(
@@ -134,6 +130,8 @@ class Session(Opening):
         leg = self.legs[side]
         if leg.read_ended:
             return self._take_actions()
+        if side is Side.CLIENT:
+            self._cut_wait_short()
         leg.read_ended = True
         self._tell_end(side, "fin")
         match self.state:
@@ -142,8 +140,8 @@ class Session(Opening):
             case State.HEAD:
                 self._start_ending("client", "fin")
                 self._finish_leg(Side.CLIENT)
-            case _ if self._silences:
-                pass  # remembered; performed at heal
+            case _ if self._silences or (self._kept_answer and side is Side.SERVER):
+                pass  # remembered; performed at heal, or behind the answer
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
@@ -171,17 +169,14 @@ class Session(Opening):
                 self._note_end(side.label, error)
             self._maybe_release()
             return self._take_actions()  # remembered; performed at heal, after the held bytes
-        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER:
+        is_answered = self._kept_answer is not None
+        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER and not is_answered:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
             self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
-
-    def found_ended(self, side: Side) -> None:
-        """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
-        self.events.append(Ended(side, "fin, not read yet", None, ""))
 
     def blocked(self, side: Side, is_blocked: bool, now: int) -> list[Action]:
         """The peer takes our bytes too slowly (or again): its counterpart's reading is paused (or resumed)."""
@@ -213,10 +208,13 @@ class Session(Opening):
         self._maybe_release()
         return self._take_actions()
 
-    def set_links(self, links: Sequence[Link], now: int) -> list[Action]:
-        """The rules in play have changed."""
-        self._now = now
+    def set_links(self, links: Sequence[Link]) -> None:
+        """The rules in play have changed. Heals follow, then `arm`."""
         self.links = {link.rule.id: link for link in links}
+
+    def arm(self, now: int) -> list[Action]:
+        """Let messages meet the rules in play from here on."""
+        self._now = now
         for direction in self.directions:
             self._arm(direction)
             self._let_go(direction)
@@ -265,7 +263,7 @@ class Session(Opening):
 
     # -- the tunnel -------------------------------------------------------------------------------------------------
 
-    def _open(self, response: Response) -> None:
+    def _open(self, response: Response, late: bytes) -> None:
         self.state = State.TUNNEL
         self.opened_at = self._now
         negotiated = Negotiated(response)
@@ -274,15 +272,24 @@ class Session(Opening):
             self._arm(direction)
         extensions = b", ".join(response.values(b"sec-websocket-extensions")).decode("latin-1")
         self.events.append(Opened(extensions))
-        early, late = bytes(self._early), self._reader.rest
+        early = bytes(self._early)
         self._early.clear()
         self._set_pause(Side.CLIENT, "early", False)
-        if late:
-            self._carry(Side.SERVER, late)
-        if early and self.state is State.TUNNEL:
-            self._carry(Side.CLIENT, early)
+        self._strike_opened()
+        for side, data in ((Side.SERVER, late), (Side.CLIENT, early)):
+            if data and self.state is State.TUNNEL:
+                self._carry(side, data)
+            elif data and self.state is State.ENDING:
+                self._await_reply(side, data)
         if self.legs[Side.CLIENT].read_ended and self.state is State.TUNNEL:
             self._pass_end(Side.CLIENT)
+
+    def _strike_opened(self) -> None:
+        """Rules that hit new connections act before any byte behind the 101 leaves, unless they have acted already."""
+        for link in sorted(self.links.values(), key=lambda link: rank(link.fault)):
+            effect = link.fault.effect()
+            if effect is not None and link.acts_on_opening and not link.has_acted and link.hits_connection():
+                self._do(link, effect)
 
     def _carry(self, side: Side, data: bytes) -> None:
         direction = self.directions[side]
@@ -359,18 +366,6 @@ class Session(Opening):
                 self._break(effect, "rule" if link else "proxy")
             case Silence():
                 self._fall_silent(link, effect)
-
-    def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
-        if link and (message is not None or not link.strikes):
-            link.has_acted = True
-            link.strikes += 1
-            turn = None if side is None else link.dice[side].ordinal
-            self._tally.strike(link.fault.name)
-            self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
-
-    def _suppress(self, link: Link | None, reason: str) -> None:
-        if link:
-            self.events.append(Suppressed(link.rule.id, link.fault.name, reason))
 
     def _break(self, effect: Break, by: str) -> None:
         self._start_ending(by, "reset")
@@ -515,6 +510,8 @@ class Session(Opening):
 
     def _time_out(self, timer: Timer, side: Side) -> None:
         match timer:
+            case Timer.WAIT:
+                self._go_on()
             case Timer.HEAD if self._is_hushed:
                 pass
             case Timer.HEAD:

@@ -18,7 +18,7 @@ SHARE = "expected a percentage from 0% to 100%, such as 5%"
 RANGE = "expected a number from 1 or a range, such as 1, 2-5 or 3-"
 NAME = "expected 1 to 64 of letters, digits, _ . and -"
 CODE = "any 16-bit number, registered or not; none sends a close frame without a status"
-FAULTS = "the faults are refuse, reject, hang, latency, drop, half_open, close, fin, reset"
+FAULTS = "the faults are refuse, reject, hang, bad_accept, silent, latency, drop, half_open, close, fin, reset"
 
 MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     # --- not YAML, or not YAML for us ---
@@ -413,7 +413,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a typo in an option": (
         _RULE + "  - latency: {dely: 300ms}\n",
-        ("3:15: rules[0].latency.dely: expected delay or jitter, got dely; did you mean delay?",),
+        ("3:15: rules[0].latency.dely: expected delay, jitter or at, got dely; did you mean delay?",),
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "fault_options",
         "link profile_yaml timeline",
         "engine legs library",
+        "handshake",
         "opening",
         "session",
         "world",
