@@ -32,6 +32,11 @@ HITS = st.sampled_from(["live", "new", "all"])
 OTHERS = st.sampled_from(["fin", "reset", "keep"])
 FAULTS = st.one_of(
     st.builds(lambda jitter: {"latency": {"delay": "300ms", "jitter": jitter}}, st.sampled_from(["0s", "100ms"])),
+    st.builds(
+        lambda at, delay: {"latency": {"delay": delay, "at": at}},
+        st.sampled_from(["accept", "request", "response", "first_frame"]),
+        st.sampled_from(["300ms", "11s"]),
+    ),
     st.just({"drop": {}}),
     st.builds(
         lambda leg, mode, heal, hits: {"half_open": {"leg": leg, "mode": mode, "heal": heal, "hits": hits}},
@@ -49,7 +54,17 @@ FAULTS = st.one_of(
     st.builds(lambda leg, other, hits: {"reset": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
     st.builds(lambda leg, other, hits: {"fin": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
 )
-OPENING = st.sampled_from([{"hang": {}}, {"reject": {"status": 503}}, {"reset": {"at": "accept"}}, {"refuse": {}}])
+OPENING = st.sampled_from(
+    [
+        {"hang": {}},
+        {"reject": {"status": 503}},
+        {"reset": {"at": "accept"}},
+        {"refuse": {}},
+        {"bad_accept": {}},
+        *({"silent": {"mode": mode, "heal": heal}} for mode in ("freeze", "blackhole") for heal in ("flush", "reset")),
+        {"silent": {"heal": "discard"}},
+    ]
+)
 EXTENSIONS = st.sampled_from(["", "permessage-deflate", "x-unknown"])
 
 
@@ -57,6 +72,8 @@ def _matched(fault: dict[str, object], when: dict[str, object]) -> dict[str, obj
     name = next(iter(fault))
     if "from" in when and name not in ("latency", "drop") and len(when) == 1:
         when = {}
+    if name == "latency" and "'at'" in str(fault):
+        when = {key: value for key, value in when.items() if key == "chance"}  # the one condition that all of them take
     return {**fault, "when": when}
 
 
@@ -199,6 +216,15 @@ class Machine(RuleBasedStateMachine):
     def rst(self, index: int, side: int) -> None:
         if c := self.pick(index):
             c.rst(SIDES[side])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def sweep(self, index: int, side: int) -> None:
+        """A leg that is not read is looked at, as the proxy does every now and then."""
+        c = self.pick(index)
+        peer = c.peer(SIDES[side]) if c else None
+        if c and peer and not peer.is_read and peer.outbox and peer.outbox[-1] is None:
+            self.network.happen(c, lambda now: c.session.found_ended(SIDES[side], now))
+            self.network.run()
 
     @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), is_blocked=st.booleans())
     def block(self, index: int, side: int, is_blocked: bool) -> None:
