@@ -81,11 +81,12 @@ class Opening(Handshake):
 
     # -- what the world decides, and the dial -----------------------------------------------------------------------
 
-    def hush(self, is_hushed: bool, now: int) -> None:
+    def hush(self, is_hushed: bool, now: int) -> list[Action]:
         """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
         self._is_hushed = is_hushed
         if self.state is State.HEAD and not is_hushed and not self.is_waiting:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
+        return self._take_actions()
 
     @property
     def needs_world(self) -> bool:
@@ -115,10 +116,11 @@ class Opening(Handshake):
         self._question, self._mask = question, mask
         self.wants_dial = True
 
-    def delay_request(self, now: int) -> None:
+    def delay_request(self, now: int) -> list[Action]:
         """Let the request wait, if a rule says so, before it meets the rules on requests and is passed on."""
         self._now = now
         self._begin_wait(Moment.ASK, self.links.values())
+        return self._take_actions()
 
     def found_ended(self, side: Side, now: int) -> list[Action]:
         """A leg that is not being read was found with its peer's FIN waiting behind unread data."""

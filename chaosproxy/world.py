@@ -297,7 +297,7 @@ class World:
     def _admit(self, session: Session, now: int) -> None:
         if not session.connection:
             self._number(session, now)
-            session.delay_request(now)
+            self.steps.append((session, session.delay_request(now)))
         if session.is_to_be_ruled:
             self._rule(session, now)
         self._hear(session, now)
@@ -413,7 +413,7 @@ class World:
         if bool(effects) != self._is_hushed:
             self._is_hushed = bool(effects)
             for session in self.sessions.values():
-                session.hush(self._is_hushed, now)
+                self.steps.append((session, session.hush(self._is_hushed, now)))
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
