@@ -6,7 +6,7 @@ sends nothing of all this: it owes its end until the heal.
 
 from collections.abc import Sequence
 
-from .events import Break, Close, Closed, Cut, CutLater, Discarded, Finish, Leg, Other, Send, Struck, Suppressed, Then
+from .events import Break, Close, Closed, Cut, CutLater, Discarded, Finish, Leg, Other, Send, Then
 from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
 from .opening import ANSWER_TIME, HEAD_TIME
@@ -39,10 +39,9 @@ class Endings(Silencing):
     """A connection that is ended by its peers, by rules, or by hand."""
 
     def __init__(self, tally: Tally, now: int) -> None:
-        super().__init__(now)
+        super().__init__(tally, now)
         self._recurring = Recurring()
         self.ended_by = ""  # who began the end
-        self._tally = tally
         self._how = ""
         self._code: int | None = None
         self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
@@ -53,18 +52,6 @@ class Endings(Silencing):
         self._undelivered = [0, 0]  # bytes of a side that came when they could go nowhere any more
 
     # -- what rules do ----------------------------------------------------------------------------------------------
-
-    def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
-        if link and (message is not None or not link.strikes):
-            link.has_acted = True
-            link.strikes += 1
-            turn = None if side is None else link.dice[side].ordinal
-            self._tally.strike(link.fault.name)
-            self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
-
-    def _suppress(self, link: Link | None, reason: str) -> None:
-        if link:
-            self.events.append(Suppressed(link.rule.id, link.fault.name, reason))
 
     def _reaches(self, link: Link | None, sides: Sequence[Side]) -> bool:
         """Whether an end reaches any of the legs it is aimed at. Where it does, silent ones get theirs at the heal."""
@@ -304,6 +291,8 @@ class Endings(Silencing):
 
     def _time_out(self, timer: Timer, side: Side) -> None:
         match timer:
+            case Timer.WAIT:
+                self._end_wait()
             case Timer.HEAD if self._is_hushed:
                 pass
             case Timer.HEAD:

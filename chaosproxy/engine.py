@@ -227,7 +227,8 @@ class Direction:
     def _wanted_lane(self) -> Lane:
         if self._is_plain or self._drops_rest or self.gate is Heal.DISCARD or any(link.judges for link in self.links):
             return Lane.JUDGED
-        if self.links or self.gate is not None or self.holding.has_waiting:
+        acts = any(not link.is_for_first or not self.splitter.has_had_message for link in self.links)
+        if acts or self.gate is not None or self.holding.has_waiting:
             return Lane.JUDGED if self._reads else Lane.FLOW
         return Lane.READ if self._reads else Lane.PASS
 
@@ -408,6 +409,8 @@ class Direction:
         return link.when.takes_content(message, content, meaning) and link.takes_turn(self.side)
 
     def _is_of_age(self, link: Link, now: int) -> bool:
+        if link.is_for_first and self._ordinal > 1:
+            return False
         return link.when.age is None or now - self.opened_at >= link.when.age
 
     def _can_act(self, link: Link, message: Message) -> bool:

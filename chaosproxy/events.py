@@ -6,6 +6,7 @@ Every one is a value. Times are integer nanoseconds of a monotonic clock; sides 
 from enum import StrEnum
 from typing import NamedTuple
 
+from .wire.flaws import Flaw
 from .wire.frames import Shape, Side
 
 
@@ -83,6 +84,13 @@ class Reply(NamedTuple):
 
 class Hold(NamedTuple):
     """Never answer, never dial."""
+
+
+class Spoil(NamedTuple):
+    """Put a flaw into the upstream's 101; the tunnel opens all the same."""
+
+    flaw: Flaw
+    named: bytes  # the subprotocol or extension that it chooses
 
 
 class Then(StrEnum):
@@ -189,7 +197,7 @@ class Insert(NamedTuple):
     raw: bytes = b""
 
 
-Effect = Reply | Hold | Close | Finish | Break | HalfClose | EndLater | CutLater | Silence | Insert
+Effect = Reply | Hold | Spoil | Close | Finish | Break | HalfClose | EndLater | CutLater | Silence | Insert
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------

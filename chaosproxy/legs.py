@@ -38,6 +38,7 @@ class State(Enum):
 
 class Timer(Enum):
     HEAD = auto()
+    WAIT = auto()  # a rule delays the handshake
     ANSWER = auto()
     CUT = auto()
     REPLY = auto()

@@ -202,8 +202,7 @@ class Relay:
             return True
         if state == _TCP_CLOSE_WAIT and not leg.has_told_end:
             leg.has_told_end = True
-            self.session.found_ended(leg.side)
-            self.after()
+            self.perform(self.session.found_ended(leg.side, monotonic_ns()))
         return False
 
     def perform(self, actions: list[Action]) -> None:

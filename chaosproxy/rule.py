@@ -69,11 +69,12 @@ class Rule(Model):
         return self
 
     def _misfits(self) -> Iterator[Misuse]:
-        moments, when, name = self.fault.moments, self.when, self.fault_name
+        moments, when, at = self.fault.acts_at, self.when, getattr(self.fault, "at", None)
+        name = f"{self.fault_name} at {at}" if at else self.fault_name
         if getattr(self.fault, "over", 0) and when.names_messages:
             yield Misuse(
                 "over: spreads one blow at all live connections; it can't be used with a condition on messages",
-                (name, "over"),
+                (self.fault_name, "over"),
             )
         unfit = self.fault.unfit()
         if unfit is not None:
@@ -84,13 +85,21 @@ class Rule(Model):
             if when != Match():
                 substitutes = "(to pick connections, use reset: {at: accept} or reject)"
                 yield Misuse(f"{name} acts on the one listener and takes no when: {substitutes}", ("when",))
-        elif getattr(self.fault, "at", None) == "accept":
+        elif at == "accept":
             if when.model_copy(update={"chance": None}) != Match():
-                yield Misuse(f"{name} at accept knows nothing of the request yet and takes only chance:", ("when",))
+                yield Misuse(f"{name} knows nothing of the request yet and takes only chance:", ("when",))
+        elif self.fault.is_for_first:
+            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+                yield Misuse(
+                    f"{name} acts on the first message of each direction, whatever it is; {key}: can't be used "
+                    "(from:, connection:, path:, header: and chance: can)",
+                    ("when", key),
+                )
         elif Moment.MESSAGE not in moments:
+            begin = next(moment.value for moment in Moment if moment in moments)
             for key in when.given("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
                 yield Misuse(
-                    f"{name} acts on the upgrade request, before there are messages; {key}: can't be used "
+                    f"{name} acts {begin}, before there are messages; {key}: can't be used "
                     "(connection:, path:, header: and chance: can)",
                     ("when", key),
                 )
@@ -118,7 +127,7 @@ class Rule(Model):
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
         at_accept = getattr(self.fault, "at", None) == "accept"
-        opens = self.fault.moments - {Moment.LISTEN, Moment.ASK} and not at_accept
+        opens = self.fault.is_timing or (self.fault.acts_at - {Moment.LISTEN, Moment.ASK} and not at_accept)
         return "" if opens or self.when != Match() else self.fault_name
 
     @property

@@ -29,7 +29,7 @@ from .events import (
 )
 from .lanes import Lane, Limits
 from .legs import Fate, State, Timer
-from .link import Link
+from .link import Link, rank
 from .reading import Reading
 from .tally import Tally
 from .wire.frames import SIDES, Side
@@ -43,7 +43,6 @@ class Session(Endings):
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
         super().__init__(tally, now)
         self.number = number  # of the attempt, in the order of accepts
-        self.links: dict[str, Link] = {}  # the rules in play, by id
         self.accepted_at = now
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
@@ -111,6 +110,8 @@ class Session(Endings):
         leg = self.legs[side]
         if leg.read_ended:
             return self._take_actions()
+        if side is Side.CLIENT:
+            self._cut_wait_short()
         leg.read_ended = True
         self._tell_end(side, "fin")
         match self.state:
@@ -124,8 +125,8 @@ class Session(Endings):
                 pass  # remembered; performed at heal, or when its time is up
             case State.ENDING:
                 self._finish_leg(side)
-            case _ if self.blocks(side):
-                pass  # remembered; performed at heal
+            case _ if self.blocks(side) or (self._kept_answer and side is Side.SERVER):
+                pass  # remembered; performed at heal, or behind the answer
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
@@ -151,17 +152,14 @@ class Session(Endings):
                 self._note_end(side.label, error)
             self._maybe_release()
             return self._take_actions()  # remembered; performed at heal, after the held bytes
-        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER:
+        is_answered = self._kept_answer is not None
+        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER and not is_answered:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
             self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
-
-    def found_ended(self, side: Side) -> None:
-        """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
-        self.events.append(Ended(side, "fin, not read yet", None, ""))
 
     def blocked(self, side: Side, is_blocked: bool, now: int) -> list[Action]:
         """The peer takes our bytes too slowly (or again): its counterpart's reading is paused (or resumed)."""
@@ -195,10 +193,13 @@ class Session(Endings):
         self._maybe_release()
         return self._take_actions()
 
-    def set_links(self, links: Sequence[Link], now: int) -> list[Action]:
-        """The rules in play have changed."""
-        self._now = now
+    def set_links(self, links: Sequence[Link]) -> None:
+        """The rules in play have changed. Heals follow, then `arm`."""
         self.links = {link.rule.id: link for link in links}
+
+    def arm(self, now: int) -> list[Action]:
+        """Let messages meet the rules in play from here on."""
+        self._now = now
         for direction in self.directions:
             self._arm(direction)
             self._let_go(direction)
@@ -248,7 +249,7 @@ class Session(Endings):
 
     # -- the tunnel -------------------------------------------------------------------------------------------------
 
-    def _open(self, response: Response) -> None:
+    def _open(self, response: Response, late: bytes) -> None:
         self.state = State.TUNNEL
         self.opened_at = self._now
         negotiated = Negotiated(response)
@@ -258,15 +259,24 @@ class Session(Endings):
         self._arm_recurring()
         extensions = b", ".join(response.values(b"sec-websocket-extensions")).decode("latin-1")
         self.events.append(Opened(extensions))
-        early, late = bytes(self._early), self._reader.rest
+        early = bytes(self._early)
         self._early.clear()
         self._set_pause(Side.CLIENT, "early", False)
-        if late:
-            self._carry(Side.SERVER, late)
-        if early and self.state is State.TUNNEL:
-            self._carry(Side.CLIENT, early)
+        self._strike_opened()
+        for side, data in ((Side.SERVER, late), (Side.CLIENT, early)):
+            if data and self.state is State.TUNNEL:
+                self._carry(side, data)
+            elif data and self.state is State.ENDING:
+                self._await_reply(side, data)
         if self.legs[Side.CLIENT].read_ended and self.state is State.TUNNEL:
             self._pass_end(Side.CLIENT)
+
+    def _strike_opened(self) -> None:
+        """Rules that hit new connections act before any byte behind the 101 leaves, unless they have acted already."""
+        for link in sorted(self.links.values(), key=lambda link: rank(link.fault)):
+            effect = link.fault.effect()
+            if effect is not None and link.acts_on_opening and not link.has_acted and link.hits_connection():
+                self._do(link, effect)
 
     def _carry(self, side: Side, data: bytes) -> None:
         direction = self.directions[side]

@@ -12,6 +12,7 @@ from .events import Heal, Mode, Other, Silence
 from .legs import Fate, State, Timer
 from .link import Link
 from .opening import UNREACHED, Opening
+from .tally import Tally
 from .wire.frames import SIDES, Side
 
 HALF_OPEN = "the connection is half-open: nothing leaves"
@@ -27,8 +28,8 @@ class Silencing(Opening):
 
     directions: tuple[Direction, ...]
 
-    def __init__(self, now: int) -> None:
-        super().__init__(now)
+    def __init__(self, tally: Tally, now: int) -> None:
+        super().__init__(tally, now)
         self.opened_at: int | None = None
         self._silences: dict[str, _Silent] = {}  # by rule
 

@@ -15,14 +15,10 @@ from .events import (
     Action,
     Answered,
     Asked,
-    Break,
-    Close,
     Closed,
     DialDelayed,
     Established,
     Event,
-    Finish,
-    HalfClose,
     Hold,
     Leg,
     Listening,
@@ -36,7 +32,7 @@ from .events import (
 from .faults import Dice, Hits, Moment
 from .lanes import Limits
 from .legs import State
-from .link import Link
+from .link import Link, rank
 from .match import Match
 from .pacing import Pacer
 from .profile import BoundRule, Profile, Rule
@@ -169,11 +165,13 @@ class World:
         session.hush(self._is_hushed, now)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
-        for active in self._active.values():
-            if getattr(active.rule.fault, "at", None) == "accept":
-                link = self._link(active, session)
-                if link.hits_connection():
-                    self.steps.append((session, session.strike(link, now)))
+        at_accept = [rule for rule in self._active.values() if getattr(rule.rule.fault, "at", None) == "accept"]
+        links = [self._link(active, session) for active in at_accept]
+        for link in links:
+            if link.acts_on_connections and link.hits_connection():
+                self.steps.append((session, session.strike(link, now)))
+        if links:
+            self.steps.append((session, session.greet(links, now)))
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
         return session
@@ -181,7 +179,7 @@ class World:
     def settle(self, session: Session, now: int) -> list[Step]:
         """Hear what happened on a session, and decide what follows. Its own actions have been performed."""
         self._hear(session, now)
-        if session.state is State.ASKED and not session.connection:
+        if session.is_to_be_ruled:
             self._admit(session, now)
         self._advance(now)
         if session.is_over and not session.events:
@@ -268,7 +266,6 @@ class World:
                     self._opened += 1
                     self.totals.opened += 1
                     self._count_outcome("opened")
-                    self._strike_opened(session, now)
                 case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
                     session.was_answered = True
                     self._count_outcome(f"refused_{status // 100}xx")
@@ -305,6 +302,18 @@ class World:
     # -- admitting --------------------------------------------------------------------------------------------------
 
     def _admit(self, session: Session, now: int) -> None:
+        if not session.connection:
+            self._number(session, now)
+            self.steps.append((session, session.delay_request(now)))
+        if session.is_to_be_ruled:
+            self._rule(session, now)
+        self._hear(session, now)
+        if session.wants_dial and session.is_ruled and not session.blocks(Side.CLIENT):
+            self._waiting.append(session)
+            self._dial_waiting(now)
+
+    def _number(self, session: Session, now: int) -> None:
+        """A complete upgrade request has come."""
         request = session.request
         assert request is not None
         self._start(now)
@@ -319,14 +328,14 @@ class World:
         self.told.append(Told(now, session, Asked(client, number, request.path, names)))
         links = [self._link(active, session) for active in self._active.values()]
         links = [link for link in links if link.when.takes_connection(number, request)]
-        self.steps.append((session, session.set_links(links, now)))
-        for link in sorted(links, key=_strength):
+        session.set_links(links)
+
+    def _rule(self, session: Session, now: int) -> None:
+        """The request is through: rules may answer it, or keep it."""
+        session.is_ruled = True
+        for link in sorted(session.links.values(), key=lambda link: rank(link.fault)):
             if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
-        self._hear(session, now)
-        if session.wants_dial and not session.blocks(Side.CLIENT):
-            self._waiting.append(session)
-            self._dial_waiting(now)
 
     def _identify(self, request: Request) -> str:
         identify = self.profile.identify
@@ -394,10 +403,15 @@ class World:
         self._set_listener(not refuses and not self.is_draining, reason, now)
         kept = {id(active) for active in self._active.values()}
         ended = [active for active in before.values() if id(active) not in kept]
-        self._heal_ended(ended, now)
+        healing = self._links_of(ended)
+        self._relink()  # before the heals: a connection that one of them lets open meets the new rules
+        for session, link in healing:
+            self.steps.append((session, session.heal(link, now)))
         self._hush(now)
-        self._relink(now)
-        for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
+        for session in self._in_order():
+            if session.connection:
+                self.steps.append((session, session.arm(now)))
+        for active in sorted(started, key=lambda active: rank(active.rule.fault)):
             self._strike_live(active, now)
         self._dial_healed(now)
 
@@ -407,7 +421,7 @@ class World:
         if bool(effects) != self._is_hushed:
             self._is_hushed = bool(effects)
             for session in self.sessions.values():
-                session.hush(self._is_hushed, now)
+                self.steps.append((session, session.hush(self._is_hushed, now)))
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
@@ -424,22 +438,20 @@ class World:
             if not is_open and not self.is_draining:
                 self.tally.strike("refuse")
 
-    def _heal_ended(self, ended: Iterable[_Active], now: int) -> None:
-        for active in ended:
-            for session in self._in_order():
-                link = session.links.get(active.rule.id)
-                if link is not None:
-                    self.steps.append((session, session.heal(link, now)))
+    def _links_of(self, ended: Iterable[_Active]) -> list[tuple[Session, Link]]:
+        ids = [active.rule.id for active in ended]
+        sessions = self._in_order()
+        return [(session, session.links[rule]) for rule in ids for session in sessions if rule in session.links]
 
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            is_asking = session.state is State.ASKED and session.wants_dial and session.connection
+            is_asking = session.state is State.ASKED and session.wants_dial and session.is_ruled
             if is_asking and not session.blocks(Side.CLIENT) and session not in self._waiting:
                 self._waiting.append(session)
         self._dial_waiting(now)
 
-    def _relink(self, now: int) -> None:
+    def _relink(self) -> None:
         for session in self._in_order():
             if session.request is None or not session.connection:
                 continue
@@ -451,7 +463,7 @@ class World:
                     if not link.when.takes_connection(session.connection, session.request):
                         continue
                 links.append(link)
-            self.steps.append((session, session.set_links(links, now)))
+            session.set_links(links)
 
     def _strike_live(self, active: _Active, now: int) -> None:
         links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
@@ -461,12 +473,6 @@ class World:
 
     def _strike_planned(self, now: int) -> None:
         self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
-
-    def _strike_opened(self, session: Session, now: int) -> None:
-        """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
-        for link in sorted(session.links.values(), key=_strength):
-            if _acts_on_opening(link) and not link.has_acted and link.hits_connection():
-                self.steps.append((session, session.strike(link, now)))
 
     def _in_order(self) -> list[Session]:
         """By connection number."""
@@ -486,14 +492,6 @@ class World:
         return steps
 
 
-# Stronger effects act first where several begin at once.
-_RANK = {Break: 0, Finish: 1, Close: 2, HalfClose: 3, Silence: 4}
-
-
-def _strength(link: Link) -> int:
-    return _RANK.get(type(link.fault.effect()), 9)
-
-
 def _acts_on_asking(link: Link) -> bool:
     if Moment.ASK not in link.fault.moments or not link.acts_on_connections:
         return False
@@ -506,15 +504,9 @@ def _acts_on_live(link: Link) -> bool:
     return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
 
 
-def _acts_on_opening(link: Link) -> bool:
-    if Moment.OPEN not in link.fault.moments or not link.acts_on_connections or link.fault.recurs is not None:
-        return False
-    return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.NEW, Hits.ALL)
-
-
 def _reads(rule: Rule | BoundRule) -> bool:
     """Whether a rule has to read messages, or changes them."""
-    return rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments)
+    return rule.when.reads_content or (rule.fault.is_loss and bool(rule.fault.moments & {Moment.OPEN, Moment.MESSAGE}))
 
 
 def code_label(code: int | None) -> str:
@@ -539,5 +531,5 @@ def can_act(rule: BoundRule, session: Session) -> bool:
 
 def _keeps_all_waiting(rule: BoundRule) -> bool:
     """Whether no new connection is answered while the rule is in force."""
-    is_for_new = rule.fault.strikes in (Hits.NEW, Hits.ALL)
+    is_for_new = Moment.ASK in rule.fault.moments and rule.fault.strikes in (Hits.NEW, Hits.ALL)
     return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when == Match()

@@ -413,7 +413,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a typo in an option": (
         _RULE + "  - latency: {dely: 300ms}\n",
-        ("3:15: rules[0].latency.dely: expected delay, jitter or distribution, got dely; did you mean delay?",),
+        ("3:15: rules[0].latency.dely: expected delay, jitter, distribution or at, got dely; did you mean delay?",),
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "link profile_yaml timeline",
         "lanes",
         "holding legs library reading recurring",
-        "engine",
+        "engine handshake",
         "opening",
         "silence",
         "endings",

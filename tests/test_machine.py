@@ -55,6 +55,11 @@ FAULTS = st.one_of(
         ]
     ),
     st.builds(
+        lambda at, delay: {"latency": {"delay": delay, "at": at}},
+        st.sampled_from(["accept", "request", "response", "first_frame"]),
+        st.sampled_from(["300ms", "11s"]),
+    ),
+    st.builds(
         lambda content, to, when: {"inject": {**content, **when, "to": to}},
         st.sampled_from([{"text": "x"}, {"ping": "p"}, {"binary": "00"}]),
         LEGS,
@@ -88,7 +93,17 @@ FAULTS = st.one_of(
         ENDS,
     ),
 )
-OPENING = st.sampled_from([{"hang": {}}, {"reject": {"status": 503}}, {"reset": {"at": "accept"}}, {"refuse": {}}])
+OPENING = st.sampled_from(
+    [
+        {"hang": {}},
+        {"reject": {"status": 503}},
+        {"reset": {"at": "accept"}},
+        {"refuse": {}},
+        {"bad_accept": {}},
+        *({"silent": {"mode": mode, "heal": heal}} for mode in ("freeze", "blackhole") for heal in ("flush", "reset")),
+        {"silent": {"heal": "discard"}},
+    ]
+)
 EXTENSIONS = st.sampled_from(["", "permessage-deflate", "x-unknown"])
 
 
@@ -240,6 +255,15 @@ class Machine(RuleBasedStateMachine):
     def rst(self, index: int, side: int) -> None:
         if c := self.pick(index):
             c.rst(SIDES[side])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def sweep(self, index: int, side: int) -> None:
+        """A leg that is not read is looked at, as the proxy does every now and then."""
+        c = self.pick(index)
+        peer = c.peer(SIDES[side]) if c else None
+        if c and peer and not peer.is_read and peer.outbox and peer.outbox[-1] is None:
+            self.network.happen(c, lambda now: c.session.found_ended(SIDES[side], now))
+            self.network.run()
 
     @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), is_blocked=st.booleans())
     def block(self, index: int, side: int, is_blocked: bool) -> None:

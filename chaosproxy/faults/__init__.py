@@ -3,7 +3,7 @@
 from .base import Delivery, Dice, Fault, Hits, Moment
 from .ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
 from .half_open import HalfOpen, SwallowPing, SwallowPong
-from .handshake import Hang, Refuse, Reject
+from .handshake import BadAccept, Hang, Refuse, Reject, Silent
 from .injection import Fragment, Inject, Violate
 from .loss import Drop, Duplicate, Reorder
 from .timing import Bandwidth, Latency, Slice, Stall
@@ -11,7 +11,7 @@ from .timing import Bandwidth, Latency, Slice, Stall
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
-        *(Refuse, Reject, Hang),
+        *(Refuse, Reject, Hang, BadAccept, Silent),
         *(Latency, Bandwidth, Slice, Stall),
         *(Drop, Duplicate, Reorder),
         *(Fragment, Inject, Violate),

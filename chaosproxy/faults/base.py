@@ -23,6 +23,7 @@ class Moment(Enum):
     LISTEN = "on the listener"
     ACCEPT = "when a client connects"
     ASK = "on the upgrade request"
+    ANSWER = "on the upstream's answer"
     PHASE = "at the start of its phase, on live connections"
     OPEN = "when a connection opens"
     MESSAGE = "on messages"
@@ -100,6 +101,8 @@ class Fault(BaseModel):
     """What happens on a connection when the rule ends."""
     is_timing: ClassVar[bool] = False
     """Acts on when bytes leave and not on what they are, so messages need not be assembled for it."""
+    is_for_first: ClassVar[bool] = False
+    """Of the messages, acts only on the first of each direction of a connection."""
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
     keeps: ClassVar[bool] = False
@@ -142,6 +145,15 @@ class Fault(BaseModel):
     def pacer(self, dice: Dice, since: int) -> Pacer:
         """What limits how fast bytes leave, where `is_pacing`; `since` is when the rule began."""
         raise NotImplementedError
+
+    def wait(self, dice: Dice) -> int:
+        """How long a handshake waits, in nanoseconds, where it delays one at one of `acts_at`."""
+        return 0
+
+    @property
+    def acts_at(self) -> frozenset[Moment]:
+        """Those of its moments at which it acts with these options."""
+        return self.moments
 
     @property
     def strikes(self) -> Hits:
