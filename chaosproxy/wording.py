@@ -112,7 +112,7 @@ _PHRASES: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_pattern_mismatch": lambda ctx: _PATTERNS.get(ctx["pattern"], "a header's name"),
     "list_type": lambda ctx: "a list",
     "tuple_type": lambda ctx: "a list",
-    "too_short": lambda ctx: "a list of at least one",
+    "too_short": lambda ctx: f"a {'mapping' if ctx['field_type'] == 'Dictionary' else 'list'} of at least one",
     "dict_type": lambda ctx: "a mapping",
     "model_type": lambda ctx: "a mapping",
     "model_attributes_type": lambda ctx: "a mapping",

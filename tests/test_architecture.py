@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "units wire",
-        "tally",
+        "json_values tally",
         "events problems",
         "faults protocols",
         "match",
