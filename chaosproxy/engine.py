@@ -398,7 +398,7 @@ class Direction:
     def _judge(self, message: Message, now: int) -> None:
         content = self._content(message)
         meaning = self._observe(message, content)
-        deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
+        deliveries = [Delivery(now, message, content)]
         for link in self.links:
             if not deliveries or self.is_shut:
                 break
@@ -407,10 +407,11 @@ class Direction:
                 if effect is not None:
                     self._on_effect(link, effect, self.side, self._ordinal)
                 elif self._can_act(link, message):
-                    if not (message.is_control and link.is_steady):
+                    before, dice = deliveries, link.dice[self.side]
+                    deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
+                    has_missed = link.fault.may_miss and deliveries == before
+                    if not has_missed and not (message.is_control and link.is_steady):
                         self._strike(link)
-                    dice = link.dice[self.side]
-                    deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
         self._deliver(message, content, deliveries, meaning, now)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:

@@ -27,6 +27,12 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Path = tuple[str | int, ...]
 
+# Of the conditions, those that speak of messages and not of whole connections.
+_OF_MESSAGES = (
+    *("sender", "opcode", "event", "channel", "text", "json_values", "size", "age"),
+    *("nth", "every", "first"),
+)
+
 
 class Misuse(NamedTuple):
     """Values that don't go together. `at` is the path, from the model that found it on, of what to change."""
@@ -78,7 +84,7 @@ class Rule(Model):
             if when.model_copy(update={"chance": None}) != Match():
                 yield Misuse(f"{name} at accept knows nothing of the request yet and takes only chance:", ("when",))
         elif Moment.MESSAGE not in moments:
-            for key in when.given("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+            for key in when.given(*_OF_MESSAGES):
                 yield Misuse(
                     f"{name} acts on the upgrade request, before there are messages; {key}: can't be used "
                     "(connection:, path:, header: and chance: can)",
@@ -91,6 +97,11 @@ class Rule(Model):
                     "(nth:, first:, opcode:, event: …)",
                     ("when", key),
                 )
+
+    @property
+    def harms_server(self) -> bool:
+        """Whether it may do harm to a server that is not one's own."""
+        return self.fault.harms_server or (self.fault.harms_receiver and self.when.sender != "server")
 
     @property
     def keeps_all_out(self) -> str:

@@ -93,7 +93,12 @@ class Fault(BaseModel):
     """Acts on when bytes leave and not on what they are, so messages need not be assembled for it."""
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
+    may_miss: ClassVar[bool] = False
+    """May find nothing to change in a message; then that was no strike."""
     harms_server: ClassVar[bool] = False
+    """May do harm to the server, whatever the match."""
+    harms_receiver: ClassVar[bool] = False
+    """May do harm to whoever gets the messages that it acts on: the server, unless only those from it are matched."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
