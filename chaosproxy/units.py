@@ -23,6 +23,7 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,14})"
 _DECIMAL = rf"{_NUMBER}(?:\.[0-9]{{1,15}})?"
 _DURATION = re.compile(rf"({_DECIMAL})\s*(us|ms|s|m|h)")
 _SIZE = re.compile(rf"({_DECIMAL})\s*(B|kB|MB|KiB|MiB|GiB)")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2} ?)*")
 _SHARE = re.compile(rf"({_DECIMAL})\s*%")
 _INTEGER = re.compile(_NUMBER)
 _RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER})?)?")
@@ -78,6 +79,14 @@ def parse_size(value: Any) -> int:
     if not isinstance(value, str):
         raise expected(what)
     return _scaled(_SIZE, _SIZE_UNITS, value, what)
+
+
+def _parse_hex(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not _HEX.fullmatch(value.strip()):
+        raise expected('bytes in hexadecimal, two digits each, such as "81 00"')
+    return bytes.fromhex(value)
 
 
 def _parse_share(value: Any) -> float:
@@ -165,6 +174,14 @@ Size = Annotated[
     _schema(_SIZE, "a size with its unit: B, kB, MB, KiB, MiB or GiB"),
 ]
 """Bytes."""
+
+Hex = Annotated[
+    bytes,
+    BeforeValidator(_parse_hex),
+    PlainSerializer(lambda data: data.hex(" "), return_type=str),
+    _schema(_HEX, "bytes in hexadecimal"),
+]
+"""Bytes, written in hexadecimal."""
 
 Share = Annotated[
     float,

@@ -22,7 +22,7 @@ def test_the_library_has_what_the_readme_promises() -> None:
         "half-open hang lossy-link refused slow-link unavailable-503"
     )
 
-    assert library.names() == promised.split()
+    assert set(promised.split()) <= set(library.names())
 
 
 def test_abouts_are_one_paragraph_each() -> None:

@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from ..faults import FAULTS, Fault, Moment
 from ..profile_yaml import example
-from ..units import Duration, Share, Size, format_duration
+from ..units import Duration, Hex, Share, Size, format_duration
 
 COLUMNS = 80
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
@@ -55,7 +55,7 @@ def markdown_table() -> str:
     """The README's table."""
     rows = ["| family | fault | what it does | options | heals |", "|---|---|---|---|---|"]
     for name, fault in FAULTS.items():
-        options = ", ".join(f"`{option}`" for option in fault.model_fields) or "none"
+        options = ", ".join(f"`{field.alias or option}`" for option, field in fault.model_fields.items()) or "none"
         rows.append(f"| {fault.family} | `{name}` | {fault.help()} | {options} | {fault.heals} |")
     return "\n".join(rows)
 
@@ -80,8 +80,9 @@ def _options(fault: type[Fault]) -> Iterator[tuple[str, str, str]]:
     """Name, kind with default, and description of each option."""
     schema = fault.model_json_schema()
     known = schema.get("$defs", {})
+    fields = {field.alias or name: field for name, field in fault.model_fields.items()}
     for name, option in schema.get("properties", {}).items():
-        field = fault.model_fields[name]
+        field = fields[name]
         kind = _kind(option, known)
         yield name, f"{kind}; {_default(field, kind)}", " ".join((field.description or "").split())
 
@@ -110,6 +111,10 @@ def _kind(schema: JsonSchemaValue, known: JsonSchemaValue) -> str:
             return "mapping"
         case {"type": "string"}:
             return "text"
+        case {"type": "array", "items": dict(items)}:
+            return f"list of {_kind(items, known)}"
+        case {"type": list(types)}:
+            return "JSON" if "object" in types else "text"
         case _:
             return str(schema.get("type", "value"))
 
@@ -120,7 +125,7 @@ def _default(field: FieldInfo, kind: str) -> str:
     default = field.get_default(call_default_factory=True)
     if kind == "duration":
         return f"default {format_duration(default)}"
-    if default is None or default in ("", {}):
+    if default is None or default in ("", {}, ()):
         return "default none"
     return f"default {str(default).lower() if isinstance(default, bool) else default}"
 
@@ -129,7 +134,12 @@ def _pattern(kind: Any) -> str:
     return str(TypeAdapter(kind).json_schema()["pattern"])
 
 
-_KINDS_BY_PATTERN = {_pattern(Duration): "duration", _pattern(Size): "size", _pattern(Share): "percentage"}
+_KINDS_BY_PATTERN = {
+    _pattern(Duration): "duration",
+    _pattern(Size): "size",
+    _pattern(Hex): "bytes in hexadecimal",
+    _pattern(Share): "percentage",
+}
 
 
 def update(path: Path) -> None:

@@ -103,7 +103,7 @@ def rewrite(content: bytes, values: Mapping[Pointer, Json], gone: Iterable[Point
     is_changed = False
     try:
         for pointer, value in values.items():
-            whole, has_set = set_at(whole, pointer, value)
+            whole, has_set = set_at(whole, pointer, _copy(value))
             is_changed = is_changed or has_set
         for pointer in gone:
             whole, has_removed = remove_at(whole, pointer)
@@ -143,12 +143,13 @@ def write(value: Json) -> str:
 
 def _parse(text: str, parse_float: Callable[[str], float | str] = float) -> Json:
     try:
-        return json.loads(text, parse_float=parse_float, parse_constant=_refuse)
+        return json.loads(text, parse_float=parse_float, parse_constant=refuse)
     except (ValueError, RecursionError):
         return MISSING
 
 
-def _refuse(constant: str) -> None:
+def refuse(constant: str) -> None:
+    """Python reads NaN and Infinity; JSON has none."""
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -182,6 +183,13 @@ def _change(
     if is_changed:
         _put(value, part, child)
     return value, is_changed
+
+
+def _copy(value: Json) -> Json:
+    """The same value in containers of its own: what is put into a message may be changed there."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _put(around: Json, part: str, new: Json) -> bool:
