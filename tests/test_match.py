@@ -1,5 +1,9 @@
 """What a rule's conditions take."""
 
+from collections.abc import Callable
+from hashlib import shake_128
+from time import thread_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +15,7 @@ from chaosproxy.units import Quoted
 from chaosproxy.wire.frames import Opcode, Side, build_frame
 from chaosproxy.wire.http import parse_request
 from chaosproxy.wire.messages import Message
+from chaosproxy.wire.pointer import JSON_BYTES_MAX
 
 REQUEST = parse_request(
     b"GET /app/key?token=x HTTP/1.1\r\nHost: h\r\nX-Tenant: acme-7\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -104,8 +109,8 @@ def test_a_text_that_is_not_utf8_is_searched_all_the_same() -> None:
         ("(", "missing \\)"),
         ("\ud800", "half a surrogate pair"),
         ("", "not an empty one"),
-        ("a{201}", "at most 200 steps"),
-        (r"\pL", "at most 200 steps"),
+        ("a{150}", "at most 150 steps"),
+        (r"\pL", "at most 150 steps"),
         ("(((a{99}){99}){99}){99}", "RE2"),
     ],
 )
@@ -118,10 +123,40 @@ def test_the_longer_a_pattern_the_shorter_the_messages_it_is_searched_in() -> No
     def takes_size(pattern: str, size: int) -> bool:
         return takes(match(text=pattern), b"x" * size)
 
-    assert takes_size("x" * 195, 64 * 1024)
-    assert not takes_size("x" * 195, 70 * 1024)
+    assert takes_size("x" * 145, 32 * 1024)
+    assert not takes_size("x" * 145, 35 * 1024)
     assert takes_size("x", SEARCHED_BYTES_MAX)
     assert not takes_size("x", SEARCHED_BYTES_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|b)*a(a|b){130}c", "[ab]*a[ab]{140}c", "(a{0,25})*a{0,40}c", ".*a.{16}c", "(a?){70}c"]
+)
+@pytest.mark.parametrize("letters", ["a", "ab", "aab"])
+def test_no_pattern_holds_the_loop_for_long_whatever_the_text(pattern: str, letters: str) -> None:
+    # Letters by a hash: nothing repeats, so that a search can profit from nothing it has seen.
+    size = 64 * 1024
+    bits = "".join(letters[byte % len(letters)] for byte in shake_128(b"seed").digest(size))
+    when = match(text=pattern)
+    for text in (bits[: 32 * 1024], bits, bits[: size // 2] + "!", "a" * size + "b"):
+        content = text.encode()
+        took = min(cpu_seconds(lambda: takes(when, content)) for _ in range(3))  # noqa: B023
+        assert took < 0.1
+
+
+def cpu_seconds(act: Callable[[], object]) -> float:
+    """How long it keeps a processor busy, whatever else the machine does."""
+    began = thread_time()
+    act()
+    return thread_time() - began
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", "1", "1.5", '{"id":1,"name":"x"}', '"[1,2]"'])
+def test_no_json_holds_the_loop_for_long_whatever_its_size(item: str) -> None:
+    when = match(json={"/0/id": "7"})
+    for size in (JSON_BYTES_MAX, 16 * 1024 * 1024):
+        content = ("[" + ",".join([item] * ((size - 2) // (len(item) + 1))) + "]").encode()
+        assert min(cpu_seconds(lambda: takes(when, content)) for _ in range(3)) < 0.1  # noqa: B023
 
 
 def test_json_is_compared_by_its_own_rules_and_texts_by_wildcards() -> None:

@@ -84,7 +84,7 @@ phases:
     kind: Kind = Kind.BITS
     """bits flips bits and bytes puts other bytes in place of some (text may then be invalid UTF-8, which ends most
     connections with 1007); json takes signs such as quotes and braces away until nothing can parse it; utf8 puts bytes
-    into text that UTF-8 never has. json leaves alone what is no JSON or over 512 KiB, utf8 what is not text."""
+    into text that UTF-8 never has. json leaves alone what is no JSON or over 256 KiB, utf8 what is not text."""
     count: Annotated[Integer, Field(ge=1, le=COUNT_MAX)] = 1
     """How many bits, bytes or signs of each message, at places of chance; all of them where there are fewer."""
 
@@ -185,7 +185,7 @@ class Rewrite(_Damage):
     """Sets and removes fields of messages that are JSON, also inside strings that are JSON themselves.
 
     What is not named keeps its order, characters and numbers; blanks between them are not kept. What is no JSON or over
-    512 KiB passes as it came.
+    256 KiB passes as it came.
     """
 
     name: ClassVar = "rewrite"

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-JSON_BYTES_MAX = 512 * 1024
+JSON_BYTES_MAX = 256 * 1024
 """Anything larger counts as not being JSON: reading it could hold up all other connections for over 100 ms."""
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")

@@ -13,6 +13,7 @@ from chaosproxy.faults.damage import COUNT_MAX, Corrupt, Replace, Rewrite, Trunc
 from chaosproxy.units import Quoted
 from chaosproxy.wire.frames import Opcode, build_frame
 from chaosproxy.wire.messages import Message
+from chaosproxy.wire.pointer import JSON_BYTES_MAX
 
 TEXT, BINARY, PING = Opcode.TEXT, Opcode.BINARY, Opcode.PING
 
@@ -135,7 +136,7 @@ class TestCorrupt:
         for seed in range(50):
             said(corrupt("json", 5), '{"é": ["ü", {"😀": 1}]}'.encode(), TEXT, seed).decode()
 
-    @pytest.mark.parametrize("content", [b"", b"hello", b"{", b"\xff{}", b"{}" + b" " * 512 * 1024])
+    @pytest.mark.parametrize("content", [b"", b"hello", b"{", b"\xff{}", b"{}" + b" " * JSON_BYTES_MAX])
     def test_what_is_no_json_has_none_to_break(self, content: bytes) -> None:
         assert changed(corrupt("json"), content) is None
 
