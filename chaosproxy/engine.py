@@ -375,7 +375,7 @@ class Direction:
     def _judge(self, message: Message, now: int) -> None:
         content = self._reader.content(message)
         meaning = self._reader.observe(message, content)
-        deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
+        deliveries = [Delivery(now, message, content)]
         stalls: tuple[Link, ...] = ()
         behind: list[tuple[Link, Effect]] = []
         aside: Link | None = None
@@ -390,13 +390,14 @@ class Direction:
             elif effect is not None:
                 self._on_effect(link, effect, self.side, self._ordinal)
             elif self._can_act(link, message) and not (link.fault.sets_aside and self.holding.sets_aside(link)):
-                if not (message.is_control and link.is_steady):
-                    self._strike(link)
+                before, dice = deliveries, link.dice[self.side]
+                deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:
                     stalls += (link,)
                 aside = link if link.fault.sets_aside else aside
-                dice = link.dice[self.side]
-                deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
+                has_missed = link.fault.may_miss and deliveries == before
+                if not has_missed and not (message.is_control and link.is_steady):
+                    self._strike(link)
         self._deliver(message, content, deliveries, meaning, now, stalls, aside)
         for link, effect in behind:
             self._on_effect(link, effect, self.side, self._ordinal)

@@ -27,6 +27,10 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Path = tuple[str | int, ...]
 
+# Of the conditions, those that speak of messages and not of whole connections.
+_OF_SINGLE_MESSAGES = ("opcode", "event", "channel", "text", "json_values", "size", "age", "nth", "every", "first")
+_OF_MESSAGES = ("sender", *_OF_SINGLE_MESSAGES)
+
 
 class Misuse(NamedTuple):
     """Values that don't go together. `at` is the path, from the model that found it on, of what to change."""
@@ -89,7 +93,7 @@ class Rule(Model):
             if when.model_copy(update={"chance": None}) != Match():
                 yield Misuse(f"{name} knows nothing of the request yet and takes only chance:", ("when",))
         elif self.fault.is_for_first:
-            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"{name} acts on the first message of each direction, whatever it is; {key}: can't be used "
                     "(from:, connection:, path:, header: and chance: can)",
@@ -97,21 +101,21 @@ class Rule(Model):
                 )
         elif Moment.MESSAGE not in moments:
             begin = next(moment.value for moment in Moment if moment in moments)
-            for key in when.given("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+            for key in when.given(*_OF_MESSAGES):
                 yield Misuse(
                     f"{name} acts {begin}, before there are messages; {key}: can't be used "
                     "(connection:, path:, header: and chance: can)",
                     ("when", key),
                 )
         elif self.fault.is_pacing:
-            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"{name} acts on all bytes of a connection, not on single messages; {key}: can't be used "
                     "(from:, connection:, path:, header: and chance: can; to delay single messages use latency)",
                     ("when", key),
                 )
         elif self.fault.recurs is not None and when.names_messages:
-            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first"):
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"interval: repeats {name} by time, {key}: by messages; leave one of them out", ("when", key)
                 )
@@ -122,6 +126,11 @@ class Rule(Model):
                     "(nth:, first:, opcode:, event: …)",
                     ("when", key),
                 )
+
+    @property
+    def harms_server(self) -> bool:
+        """Whether it may do harm to a server that is not one's own."""
+        return self.fault.harms_server or (self.fault.harms_receiver and self.when.sender != "server")
 
     @property
     def keeps_all_out(self) -> str:

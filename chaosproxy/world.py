@@ -522,8 +522,7 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     Of a compressed stream it can't, where the stream was not followed from its first byte on.
     """
     link = session.links.get(rule.id)
-    when = rule.when
-    needs_content = bool(when.size or when.event or when.channel) or rule.fault.is_loss
+    needs_content = rule.when.needs_content or rule.fault.is_loss
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
     return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))

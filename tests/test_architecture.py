@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "units wire",
-        "pacing tally",
+        "json_values pacing tally",
         "events problems",
         "faults protocols",
         "match",

@@ -115,6 +115,10 @@ def _kind(schema: JsonSchemaValue, known: JsonSchemaValue) -> str:
             return "mapping"
         case {"type": "string"}:
             return "text"
+        case {"type": "array", "items": dict(items)}:
+            return f"list of {_kind(items, known)}"
+        case {"type": list(types)}:
+            return "JSON" if "object" in types else "text"
         case _:
             return str(schema.get("type", "value"))
 

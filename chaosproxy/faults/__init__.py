@@ -1,6 +1,7 @@
 """The one list of faults."""
 
 from .base import Delivery, Dice, Fault, Hits, Moment
+from .damage import Corrupt, Replace, Rewrite, Truncate
 from .ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
 from .half_open import HalfOpen, SwallowPing, SwallowPong
 from .handshake import BadAccept, Hang, Refuse, Reject, Silent
@@ -14,7 +15,7 @@ FAULTS: dict[str, type[Fault]] = {
         *(Refuse, Reject, Hang, BadAccept, Silent),
         *(Latency, Bandwidth, Slice, Stall),
         *(Drop, Duplicate, Reorder),
-        *(Fragment, Inject, Violate),
+        *(Corrupt, Truncate, Replace, Rewrite, Fragment, Inject, Violate),
         *(HalfOpen, SwallowPong, SwallowPing),
         *(CloseFault, Fin, Reset, HalfCloseFault, SlowClose, CutAfter),
     )

@@ -115,7 +115,12 @@ class Fault(BaseModel):
     """Acts on all bytes that leave, as a pacer; no message is named."""
     is_shared: ClassVar[bool] = False
     """One pacer serves all connections."""
+    may_miss: ClassVar[bool] = False
+    """May find nothing to change in a message; then that was no strike."""
     harms_server: ClassVar[bool] = False
+    """May do harm to the server, whatever the match."""
+    harms_receiver: ClassVar[bool] = False
+    """May do harm to whoever gets the messages that it acts on: the server, unless only those from it are matched."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
