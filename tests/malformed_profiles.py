@@ -1,5 +1,7 @@
 """Profiles with mistakes that people make, or that attackers would, and what is said about each."""
 
+from chaosproxy import faults
+
 # The first line of a rule is line 3.
 _RULE = "version: 1\nrules:\n"
 # The first line of a phase's option is line 4.
@@ -18,7 +20,7 @@ SHARE = "expected a percentage from 0% to 100%, such as 5%"
 RANGE = "expected a number from 1 or a range, such as 1, 2-5 or 3-"
 NAME = "expected 1 to 64 of letters, digits, _ . and -"
 CODE = "any 16-bit number, registered or not; none sends a close frame without a status"
-FAULTS = "the faults are refuse, reject, hang, latency, drop, half_open, close, fin, reset"
+FAULTS = f"the faults are {', '.join(faults.FAULTS)}"
 
 MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     # --- not YAML, or not YAML for us ---
@@ -417,7 +419,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",
-        ("3:11: rules[0].fin.code: expected leg, other or hits, got code",),
+        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits or over, got code",),
     ),
     "a missing option": (
         _RULE + "  - latency: {jitter: 50ms}\n",
@@ -444,9 +446,29 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         _RULE + "  - close: {code: normal}\n",
         ("3:19: rules[0].close.code: " + COUNT + " or none, got normal",),
     ),
+    "a reason that is no hexadecimal": (
+        _RULE + "  - close: {code: 1000, reason_hex: xy}\n",
+        ('3:37: rules[0].close.reason_hex: expected bytes in hexadecimal, such as "ff fe", got xy',),
+    ),
+    "a leg and a direction": (
+        _RULE + "  - half_open: {leg: client, from: client}\n",
+        ("3:16: rules[0].half_open: expected leg: (both ways are lost) or from: (one way is), not both",),
+    ),
+    "nothing to cut after": (
+        _RULE + "  - cut_after: {by: fin}\n",
+        ("3:16: rules[0].cut_after: expected exactly one of bytes, messages or age, got none",),
+    ),
+    "a limit of data under another proxy's name": (
+        _RULE + "  - limit_data: {bytes: 1KiB}\n",
+        ("3:5: rules[0].limit_data: expected a fault, got limit_data; did you mean cut_after?",),
+    ),
+    "bytes that are to be of an event": (
+        _PUSHER + "  - cut_after: {bytes: 1KiB}\n    when: {event: x}\n",
+        ("5:12: rules[0].when.event: event: can't be used here: only messages: looks at messages",),
+    ),
     "a reason that is too long": (
         _RULE + "  - close: {code: 1000, reason: " + "x" * 124 + "}\n",
-        ('3:33: rules[0].close.reason: expected a reason of at most 123 bytes, got "' + "x" * 39 + '…"',),
+        ("3:12: rules[0].close: expected a reason of at most 123 bytes (with oversized: true, a longer one is sent)",),
     ),
     "a status that is none": (
         _RULE + "  - reject: 99\n",

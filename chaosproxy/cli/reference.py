@@ -119,10 +119,10 @@ def _default(field: FieldInfo, kind: str) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
-    if kind == "duration":
-        return f"default {format_duration(default)}"
     if default is None or default in ("", {}):
         return "default none"
+    if kind == "duration":
+        return f"default {format_duration(default)}"
     return f"default {str(default).lower() if isinstance(default, bool) else default}"
 
 
