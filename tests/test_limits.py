@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import chaosproxy.session
+import chaosproxy.opening
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.wire.frames import build_close, build_frame
 
@@ -153,12 +153,12 @@ class TestSlowAndHuge:
         run(loop, tale())
 
     def test_heads_that_drip_are_cut_at_their_deadline(self, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chaosproxy.session, "HEAD_TIME", 800 * MILLISECOND)
+        monkeypatch.setattr(chaosproxy.opening, "HEAD_TIME", 800 * MILLISECOND)
         self.check_slow_heads(loop, head_s=0.8, drip_s=0.1)
 
     @pytest.mark.slow
     def test_heads_that_drip_are_cut_after_ten_seconds(self, loop: str) -> None:
-        self.check_slow_heads(loop, head_s=chaosproxy.session.HEAD_TIME / SECOND, drip_s=1)
+        self.check_slow_heads(loop, head_s=chaosproxy.opening.HEAD_TIME / SECOND, drip_s=1)
 
     @pytest.mark.parametrize("rules", [[], [{"drop": {}, "when": {"nth": 1000}}]])
     def test_frames_that_claim_a_terabyte_cost_no_memory(self, loop: str, rules: list[object]) -> None:
