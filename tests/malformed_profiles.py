@@ -420,7 +420,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",
-        ("3:11: rules[0].fin.code: expected leg, other or hits, got code",),
+        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits or over, got code",),
     ),
     "a missing option": (
         _RULE + "  - latency: {jitter: 50ms}\n",
@@ -447,9 +447,29 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         _RULE + "  - close: {code: normal}\n",
         ("3:19: rules[0].close.code: " + COUNT + " or none, got normal",),
     ),
+    "a reason that is no hexadecimal": (
+        _RULE + "  - close: {code: 1000, reason_hex: xy}\n",
+        ('3:37: rules[0].close.reason_hex: expected bytes in hexadecimal, such as "ff fe", got xy',),
+    ),
+    "a leg and a direction": (
+        _RULE + "  - half_open: {leg: client, from: client}\n",
+        ("3:16: rules[0].half_open: expected leg: (both ways are lost) or from: (one way is), not both",),
+    ),
+    "nothing to cut after": (
+        _RULE + "  - cut_after: {by: fin}\n",
+        ("3:16: rules[0].cut_after: expected exactly one of bytes, messages or age, got none",),
+    ),
+    "a limit of data under another proxy's name": (
+        _RULE + "  - limit_data: {bytes: 1KiB}\n",
+        ("3:5: rules[0].limit_data: expected a fault, got limit_data; did you mean cut_after?",),
+    ),
+    "bytes that are to be of an event": (
+        _PUSHER + "  - cut_after: {bytes: 1KiB}\n    when: {event: x}\n",
+        ("5:12: rules[0].when.event: event: can't be used here: only messages: looks at messages",),
+    ),
     "a reason that is too long": (
         _RULE + "  - close: {code: 1000, reason: " + "x" * 124 + "}\n",
-        ('3:33: rules[0].close.reason: expected a reason of at most 123 bytes, got "' + "x" * 39 + '…"',),
+        ("3:12: rules[0].close: expected a reason of at most 123 bytes (with oversized: true, a longer one is sent)",),
     ),
     "a status that is none": (
         _RULE + "  - reject: 99\n",

@@ -1,8 +1,11 @@
 """Stories of endings: what follows a close frame, kept legs, half-closes, late FINs, cuts, blows spread over a time."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chaosproxy.events import Closed, Discarded, End, Healed, Release, Reset, Send, Struck, Suppressed
 from chaosproxy.legs import State
@@ -369,6 +372,35 @@ class TestCutAfterBytes:
         network.add(live_rule("cut_after", {"bytes": "5B", "by": "fin"}, id="second"))
         c.send(SERVER, text("hello") * 2)
         assert c.client.stream == text("hello")[:5] and c.client.fin_at == network.now
+
+    @given(
+        size=st.integers(1, 60),
+        before=st.integers(0, 30),
+        cuts=st.sets(st.integers(1, 59)),
+        beside=st.sampled_from([None, ("latency", "1s", None), ("drop", None, {"size": "> 1KiB"})]),
+        by=st.sampled_from(["reset", "fin"]),
+    )
+    @settings(deadline=None)
+    def test_however_the_bytes_are_chopped_and_held_exactly_so_many_of_them_leave(
+        self, size: int, before: int, cuts: set[int], beside: tuple[str, Any, Any] | None, by: str
+    ) -> None:
+        stream = text("first") + frame(b"", 9) + frame(b"sec", 1, fin=False) + frame(b"ond", 0) + text("x" * 40)
+        network = Network(profile())
+        c = network.open()
+        if beside:
+            network.add(live_rule(beside[0], beside[1], id="beside", when=beside[2]))
+        c.send(SERVER, stream[:before])
+        network.add(live_rule("cut_after", {"bytes": f"{size}B", "by": by}))
+        for begin, end in pairwise([before, *sorted(before + cut for cut in cuts), len(stream)]):
+            if begin < end:
+                c.send(SERVER, stream[begin:end])
+        network.wait(2 * SECOND)
+        assert c.client.stream == stream[: before + size]
+        assert (c.session.state is State.TUNNEL) is (before + size > len(stream))
+        if by == "reset":  # what comes behind a FIN of ours is not counted any more
+            received = c.session.directions[SERVER].splitter.bytes
+            discarded = sum(event.size for event in network.events(Discarded))
+            assert len(c.client.stream) + discarded == received
 
 
 class TestCutAfterMessages:

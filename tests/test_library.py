@@ -18,8 +18,10 @@ def test_every_shipped_profile_bears_its_files_name_and_says_what_it_reproduces(
 
 def test_the_library_has_what_the_readme_promises() -> None:
     promised = (
-        "brief-interruption close-1001-rolling-deploy close-4200 extended-outage extended-outage-fast flapping "
-        "half-open hang lossy-link refused slow-link unavailable-503"
+        "brief-interruption byte-limit close-1001-rolling-deploy close-4200 close-no-status close-then-reset "
+        "close-without-reply connection-age-limit extended-outage extended-outage-fast fin-1006 flapping "
+        "ghost-connection half-close half-open half-open-client-leg half-open-one-way half-open-server-leg hang "
+        "lossy-link lost-pings lost-pongs message-limit refused slow-close slow-link staggered-resets unavailable-503"
     )
 
     assert set(promised.split()) <= set(library.names())

@@ -263,3 +263,17 @@ def test_a_pattern_takes_what_a_simple_walk_takes(pattern: str, name: str) -> No
 def test_conditions_that_say_nothing_are_refused(conditions: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         match(**conditions)
+
+
+class TestConditionsOfAFault:
+    def test_they_are_added_where_none_are_given(self) -> None:
+        plain = Match.model_validate({"from": "client"})
+        assert not plain.reads_content
+        joined = plain.joined_by({"opcode": ("pong",)})
+        assert joined == Match.model_validate({"from": "client", "opcode": "pong"})
+        assert joined.reads_content and joined.takes_opcode(10) and not joined.takes_opcode(1)
+
+    def test_what_a_rule_says_itself_holds(self) -> None:
+        given = Match.model_validate({"nth": 2})
+        assert given.joined_by({"nth": (3,)}) is given
+        assert given.joined_by({}) is given

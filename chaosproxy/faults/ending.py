@@ -248,7 +248,8 @@ class _Measure(Fault):
     age: Duration | None = None
     """So long after it opened, a connection is cut; one that is older already, at once."""
     by: Literal["reset", "fin"] = "reset"
-    """reset sends RST, fin sends FIN, each behind what was let through."""
+    """reset sends RST, fin sends FIN, each behind what was let through. (Of much at once, a reset may destroy the last
+    on its way to a slow reader; fin destroys nothing.)"""
 
 
 class CutAfter(_OneSided, _Measure):

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
 from chaosproxy.world import DEFAULTS, Options, Told
-from tests.live import PATIENCE_S, comes_true
+from tests.live import PATIENCE_S, Peer, comes_true
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -109,3 +109,5 @@ async def between(
             yield Between(proxy, told, servers, seen)
         finally:
             await proxy.abort()
+            while Peer.opened:
+                Peer.opened.pop().close()
