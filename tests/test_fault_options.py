@@ -85,7 +85,7 @@ def test_a_timeline_that_begins_by_refusing_starts_at_launch() -> None:
         ("kill", "1:1: kill: expected a fault, got kill; did you mean reset?"),
         ("half-open@5s", "1:1: half-open: expected a fault, got half-open; did you mean half_open?"),
         ("latency=300", "1:9: latency: expected a duration with a unit, such as 500ms, 1.5s or 2m, got 300"),
-        ("latency={dely: 1s}", "1:10: latency.dely: expected delay or jitter, got dely; did you mean delay?"),
+        ("latency={dely: 1s}", "1:10: latency.dely: expected delay, jitter or at, got dely; did you mean delay?"),
         (
             "latency={delay: 1:30}",
             "1:17: latency.delay: expected a duration with a unit, such as 500ms, 1.5s or 2m, got 1:30",

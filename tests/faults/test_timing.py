@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chaosproxy.faults import Delivery, Dice
-from chaosproxy.faults.timing import Latency
+from chaosproxy.faults import Delivery, Dice, Moment
+from chaosproxy.faults.timing import At, Latency
 
 MS = 1_000_000
 
@@ -36,3 +36,30 @@ def test_jitter_goes_both_ways() -> None:
 def test_a_message_cannot_leave_before_it_came() -> None:
     with pytest.raises(ValidationError, match="before it came"):
         Latency.model_validate({"delay": "1s", "jitter": "1001ms"})
+
+
+@pytest.mark.parametrize(
+    ("at", "moment"),
+    [
+        (None, Moment.MESSAGE),
+        ("accept", Moment.ACCEPT),
+        ("request", Moment.ASK),
+        ("response", Moment.ANSWER),
+        ("first_frame", Moment.MESSAGE),
+    ],
+)
+def test_latency_acts_at_one_moment(at: str | None, moment: Moment) -> None:
+    fault = Latency.model_validate({"delay": "1s", **({"at": at} if at else {})})
+
+    assert fault.acts_at == {moment}
+    assert fault.is_for_first == (at == "first_frame")
+    assert fault.effect() is None
+
+
+@given(st.integers(0, 1000), st.sampled_from(At))
+def test_a_handshake_waits_as_long_as_a_message_would(seed: int, at: At) -> None:
+    fault = Latency.model_validate({"delay": "300ms", "jitter": "100ms", "at": at.value})
+    dice = Dice(seed, ("rule",))
+    dice.turn()
+
+    assert fault.wait(dice) // MS == due(fault, seed) - 1000
