@@ -65,6 +65,16 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("refuse", {}, {}),
     ("hang", {}, {}),
     ("reject", {"status": 503}, {}),
+    ("bad_accept", {"kind": "no_upgrade"}, {}),
+    ("silent", {"mode": "freeze", "heal": "flush"}, {}),
+    ("silent", {"heal": "discard"}, {}),
+    ("silent", {"heal": "reset"}, {}),
+    ("close", {"code": 4200, "hits": "new"}, {}),
+    ("reset", {"hits": "new"}, {}),
+    *(
+        ("latency", {"delay": "20ms", "jitter": "5ms", "at": at}, {})
+        for at in ("accept", "request", "response", "first_frame")
+    ),
     *(
         ("half_open", {"mode": mode, "heal": heal, "leg": leg}, {})
         for mode in ("freeze", "blackhole")

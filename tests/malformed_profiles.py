@@ -588,6 +588,98 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
             "(connection:, path:, header: and chance: can)",
         ),
     ),
+    "a silent that looks at messages": (
+        _RULE + "  - silent\n  - silent: {}\n    when: {from: client}\n",
+        (
+            "5:12: rules[1].when.from: silent acts when a connection opens, before there are messages; from: can't be "
+            "used (connection:, path:, header: and chance: can)",
+        ),
+    ),
+    "a bad accept that looks at messages": (
+        _RULE + "  - bad_accept: {}\n    when: {size: > 1B}\n".replace("> 1B", '"> 1B"'),
+        (
+            "4:12: rules[0].when.size: bad_accept acts on the upstream's answer, before there are messages; size: "
+            "can't be used (connection:, path:, header: and chance: can)",
+        ),
+    ),
+    "a latency at accept that knows too much": (
+        _RULE + "  - latency: {delay: 1s, at: accept}\n    when: {chance: 5%, path: /x}\n",
+        ("4:5: rules[0].when: latency at accept knows nothing of the request yet and takes only chance:",),
+    ),
+    "a latency at the request that looks at messages": (
+        _RULE + "  - latency: {delay: 1s, at: request}\n    when: {from: client, path: /x}\n",
+        (
+            "4:12: rules[0].when.from: latency at request acts on the upgrade request, before there are messages; "
+            "from: can't be used (connection:, path:, header: and chance: can)",
+        ),
+    ),
+    "a latency at the response that counts messages": (
+        _RULE + "  - latency: {delay: 1s, at: response}\n    when: {first: 1}\n",
+        (
+            "4:12: rules[0].when.first: latency at response acts on the upstream's answer, before there are messages; "
+            "first: can't be used (connection:, path:, header: and chance: can)",
+        ),
+    ),
+    "a latency at the first frame that asks for another": (
+        _RULE + "  - latency: {delay: 1s, at: first_frame}\n    when: {from: server, nth: 2}\n",
+        (
+            "4:26: rules[0].when.nth: latency at first_frame acts on the first message of each direction, whatever it "
+            "is; nth: can't be used (from:, connection:, path:, header: and chance: can)",
+        ),
+    ),
+    "a latency at some other time": (
+        _RULE + "  - latency: {delay: 1s, at: handshake}\n  - latency: {delay: 1s, at: upgrade}\n",
+        (
+            "3:30: rules[0].latency.at: expected accept, request, response or first_frame, got handshake",
+            "4:30: rules[1].latency.at: expected accept, request, response or first_frame, got upgrade; "
+            "did you mean request?",
+        ),
+    ),
+    "a rejection that can't carry its body": (
+        _RULE + "  - reject: {status: 204, body: x}\n  - reject: {status: 304, body: x}\n",
+        (
+            "3:13: rules[0].reject: expected no body beside 204: such an answer ends with its head (take 200, or leave "
+            "it out)",
+            "4:13: rules[1].reject: expected no body beside 304: such an answer ends with its head (take 200, or leave "
+            "it out)",
+        ),
+    ),
+    "a rejection with an option of its own for a header": (
+        _RULE + "  - reject: {status: 429, retry_after: 5}\n",
+        (
+            "3:27: rules[0].reject.retry_after: expected status, headers or body, got retry_after; did you mean "
+            "headers?",
+        ),
+    ),
+    "a bad accept of no known kind": (
+        _RULE + "  - bad_accept: hash\n",
+        (
+            "3:17: rules[0].bad_accept: expected accept, subprotocol, extension, no_upgrade, no_connection or "
+            "status, got hash; did you mean accept?",
+        ),
+    ),
+    "a bad accept that chooses where there is no choice": (
+        _RULE + "  - bad_accept: {kind: no_upgrade, named: x}\n",
+        (
+            "3:17: rules[0].bad_accept: expected no named: beside kind: no_upgrade; it goes with subprotocol and "
+            "extension",
+        ),
+    ),
+    "a bad accept that breaks out of its header": (
+        _RULE + '  - bad_accept: {kind: extension, named: "x\\r\\nSet-Cookie: c"}\n'
+        "  - bad_accept: {kind: subprotocol, named: x; y}\n",
+        (
+            "3:17: rules[0].bad_accept: expected a name as a header may hold it, such as graphql-ws, or "
+            "permessage-deflate; x=1 (extensions)",
+            "4:17: rules[1].bad_accept: expected a name as a header may hold it, such as graphql-ws, or "
+            "permessage-deflate; x=1 (extensions)",
+        ),
+    ),
+    "mute": (_RULE + "  - mute\n", ("3:5: rules[0]: expected a fault, got mute; did you mean silent?",)),
+    "redirect": (
+        _RULE + "  - redirect: /x\n",
+        ("3:5: rules[0].redirect: expected a fault, got redirect; did you mean reject?",),
+    ),
     "a close that asks for a sender only": (
         _RULE + "  - close: 1000\n    when: {from: client}\n",
         (

@@ -188,7 +188,8 @@ class TestSilent:
         assert len(network.events(Healed)) == 2
 
     def test_handshakes_go_on_as_ever_and_connections_count_as_opened(self) -> None:
-        network = Network(profile({"name": "mute", "until": {"opened": 1}, "rules": ["silent"]}, {"name": "after"}))
+        mute = {"name": "mute", "until": {"opened": 1}, "rules": ["silent"]}
+        network = Network(profile(mute, {"name": "after"}, starts="launch"))
         bad = network.connect()
         bad.send(CLIENT, b"garbage\r\n\r\n")
         assert bad.client.data.startswith(b"HTTP/1.1 400 ")
@@ -445,6 +446,15 @@ class TestWaitOfTheRequest:
         assert not c.is_dialled
         network.wait(1)
         assert c.server.data == request()
+
+    def test_a_rule_on_requests_acts_behind_both(self) -> None:
+        network = Network(profile(rules=[latency("request"), {"reject": 503}]))
+        c = asked(network)
+        network.add(live_rule("half_open", {"heal": "flush", "hits": "live"}), lasts=5 * SECOND)
+        network.wait(5 * SECOND - 1)
+        assert c.client.data == b""
+        network.wait(1)
+        assert c.client.data.startswith(b"HTTP/1.1 503 ") and network.events(Suppressed) == []
 
     def test_a_request_that_came_through_waits_for_the_cap_on_dials_like_any(self) -> None:
         network = Network(profile(rules=[latency("request")]), Options(dials_per_second_max=2))

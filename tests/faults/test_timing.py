@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chaosproxy.faults import Delivery, Dice
-from chaosproxy.faults.timing import Bandwidth, Latency, Slice, Stall
+from chaosproxy.faults import Delivery, Dice, Moment
+from chaosproxy.faults.timing import At, Bandwidth, Latency, Slice, Stall
 
 MS = 1_000_000
 
@@ -78,3 +78,30 @@ def test_a_stall_changes_no_message_but_keeps_it() -> None:
 
     assert list(Stall().apply(delivery, Dice(0, ("rule",)))) == [delivery]
     assert Stall.keeps
+
+
+@pytest.mark.parametrize(
+    ("at", "moment"),
+    [
+        (None, Moment.MESSAGE),
+        ("accept", Moment.ACCEPT),
+        ("request", Moment.ASK),
+        ("response", Moment.ANSWER),
+        ("first_frame", Moment.MESSAGE),
+    ],
+)
+def test_latency_acts_at_one_moment(at: str | None, moment: Moment) -> None:
+    fault = Latency.model_validate({"delay": "1s", **({"at": at} if at else {})})
+
+    assert fault.acts_at == {moment}
+    assert fault.is_for_first == (at == "first_frame")
+    assert fault.effect() is None
+
+
+@given(st.integers(0, 1000), st.sampled_from(At))
+def test_a_handshake_waits_as_long_as_a_message_would(seed: int, at: At) -> None:
+    fault = Latency.model_validate({"delay": "300ms", "jitter": "100ms", "at": at.value})
+    dice = Dice(seed, ("rule",))
+    dice.turn()
+
+    assert fault.wait(dice) // MS == due(fault, seed) - 1000
