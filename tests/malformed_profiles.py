@@ -410,6 +410,50 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         _RULE + "  - drop: 5%\n",
         ("3:11: rules[0].drop: expected a mapping, got 5%; matching, as in when: {chance: 5%}, goes beside it",),
     ),
+    "a pattern with look-around": (
+        _RULE + "  - drop: {}\n    when: {text: '(?=a)b'}\n",
+        (
+            "4:18: rules[0].when.text: expected a regular expression as RE2 has it, without look-around or "
+            'back-references (invalid perl operator: (?=), got "(?=a)b"',
+        ),
+    ),
+    "a pattern in other words": (
+        _RULE + "  - drop: {}\n    when: {regex: a}\n",
+        ("4:12: rules[0].when.regex: " + MATCH + ", got regex; did you mean text?",),
+    ),
+    "a path that is no pointer": (
+        _RULE + "  - drop: {}\n    when: {json: {data.id: 1}}\n",
+        (
+            "4:19: rules[0].when.json.data.id: expected a JSON Pointer, such as /data/id "
+            '("" is the whole; ~1 stands for / and ~0 for ~ in a name), got data.id',
+        ),
+    ),
+    "a value that YAML may take for another": (
+        _RULE + "  - rewrite: {set: {/a: yes}}\n",
+        (
+            "3:25: rules[0].rewrite.set./a: expected a value as JSON has it: a number such as 1 or 2.5, true, false, "
+            "null, or text, in quotes where it looks like one, got yes",
+        ),
+    ),
+    "a rewrite of nothing": (
+        _RULE + "  - rewrite: {}\n",
+        ("3:14: rules[0].rewrite: expected set: or remove:",),
+    ),
+    "two measures of a cut": (
+        _RULE + "  - truncate: {to: 1B, keep: 5%}\n",
+        ("3:15: rules[0].truncate: expected exactly one of to:, by: and keep:",),
+    ),
+    "no condition on JSON": (
+        _RULE + "  - drop: {}\n    when: {json: {}}\n",
+        ("4:18: rules[0].when.json: expected a mapping of at least one, got an empty mapping",),
+    ),
+    "a condition on messages for the request": (
+        _RULE + "  - reject: 503\n    when: {json: {/a: 1}}\n",
+        (
+            "4:12: rules[0].when.json: reject acts on the upgrade request, before there are messages; json: can't be "
+            "used (connection:, path:, header: and chance: can)",
+        ),
+    ),
     "an option inside when": (
         _RULE + "  - latency: 300ms\n    when: {jitter: 5ms}\n",
         ("4:12: rules[0].when.jitter: " + MATCH + ", got jitter; it belongs under latency:",),
