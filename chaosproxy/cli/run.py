@@ -21,7 +21,7 @@ from ..problems import show
 from ..profile import Profile
 from ..proxy import Address, Proxy
 from ..rule import Rule
-from ..world import Options, Told
+from ..world import DIALS_PER_SECOND_MAX, Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
 from .greeting import greeting, no_client_yet
 from .narrate import CONTAINER_REMEDY, Narrator
@@ -89,10 +89,25 @@ class Fence:
 
     def refuses(self, rule: Rule) -> str | None:
         """Why a rule must not act here, if so."""
-        if not rule.fault.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):
+        if not rule.fault.harms_server or self._is_own:
             return None
-        where = f"{self._upstream.host} is {self._owner.value}"
-        return f"{rule.fault.name} can harm the server, and {where}: start with --i-own-this-server if it is yours"
+        return f"{rule.fault.name} can harm the server, and {self._remedy}"
+
+    def check_cap(self, dials_per_second_max: int) -> None:
+        """Raise Trouble where a server that may be somebody else's could be flooded with dials."""
+        if self._is_own or 0 < dials_per_second_max <= DIALS_PER_SECOND_MAX:
+            return
+        lifted = f"--dials-per-second {dials_per_second_max} lets clients that reconnect at once flood the server"
+        message = f"{lifted}, and {self._remedy}, or leave the cap at {DIALS_PER_SECOND_MAX} or less"
+        raise Trouble(message, ExitCode.USAGE)
+
+    @property
+    def _is_own(self) -> bool:
+        return self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
+
+    @property
+    def _remedy(self) -> str:
+        return f"{self._upstream.host} is {self._owner.value}: start with --i-own-this-server if it is yours"
 
     def check(self, profile: Profile) -> str:
         """Raise Trouble where a rule of the profile is refused; return a line of warning, or nothing."""
@@ -116,6 +131,7 @@ async def run(settings: Settings, say: Say) -> int:
     fence = await Fence.around(settings.upstream, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
+    fence.check_cap(settings.options.dials_per_second_max)
     if settings.checks_upstream:
         await _check(settings.upstream)
     stage = _Stage(settings, fence, say)
