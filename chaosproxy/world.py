@@ -4,7 +4,7 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -317,8 +317,7 @@ class World:
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
         if session.wants_dial and not session.is_silent:
-            self._waiting.append(session)
-            self._dial_waiting(now)
+            self._dial_waiting(now, [session])
 
     def _identify(self, request: Request) -> str:
         identify = self.profile.identify
@@ -330,7 +329,8 @@ class World:
             return request.header(identify.header) or ""
         return request.path
 
-    def _dial_waiting(self, now: int) -> None:
+    def _dial_waiting(self, now: int, newcomers: Sequence[Session] = ()) -> None:
+        self._waiting += newcomers
         cap = self.options.dials_per_second_max
         while self._dials and self._dials[0] + SECOND <= now:
             self._dials.popleft()
@@ -340,8 +340,8 @@ class World:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
-        for session in self._waiting:
-            if not session.is_delayed:
+        for session in newcomers:  # not all that wait: they may be thousands, and each that comes would look at them
+            if session.wants_dial and not session.is_delayed:
                 session.is_delayed = True
                 self.totals.dials_delayed += 1
                 self.told.append(Told(now, session, DialDelayed()))
@@ -424,11 +424,13 @@ class World:
 
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
-        for session in self._in_order():
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
-                if session not in self._waiting:
-                    self._waiting.append(session)
-        self._dial_waiting(now)
+        waiting = set(self._waiting)
+        healed = [
+            session
+            for session in self._in_order()
+            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent
+        ]
+        self._dial_waiting(now, [session for session in healed if session not in waiting])
 
     def _relink(self, now: int) -> None:
         for session in self._in_order():
