@@ -23,7 +23,7 @@ from chaosproxy.faults import FAULTS
 from chaosproxy.units import SECOND
 from chaosproxy.wire.frames import SIDES, Side
 
-from .hurts import MADE, OF_MESSAGES, OF_TIMING, Rule, rules
+from .hurts import MADE, OF_MESSAGES, OF_PACING, OF_TIMING, Rule, on_messages, rules
 from .virtual import CLIENT, MS, SERVER, Connection, Network, frame, live_rule, profile
 
 M = b"mask"
@@ -69,7 +69,12 @@ SPEECH = st.lists(
 WHENS = st.sampled_from(
     [{}, {"chance": "20%"}, {"chance": "60%"}, {"every": 3}, {"nth": [1, 4]}, {"size": "> 40B"}, {"from": "client"}]
 )
-MIX = st.lists(st.tuples(st.sampled_from(rules(OF_MESSAGES, OF_TIMING)), WHENS), min_size=1, max_size=4)
+MIX = st.lists(
+    st.builds(on_messages, st.sampled_from(rules(OF_MESSAGES, OF_TIMING)), WHENS)
+    | (st.sampled_from(paced) if (paced := rules(OF_PACING)) else st.nothing()),
+    min_size=1,
+    max_size=4,
+)
 
 
 def speak(side: Side, said: list[Said], terms: Terms) -> list[bytes]:
@@ -150,7 +155,7 @@ def check(c: Connection, said: tuple[list[Said], list[Said]], agreed: tuple[Term
             assert is_part_of(rest, bodies)
         if not faults & {"duplicate"}:
             assert len(set(rest)) == len(rest)
-        if faults <= {"drop", *OF_TIMING}:
+        if faults <= {"drop", *OF_TIMING, *OF_PACING}:
             lost = {event.message for event in struck if event.fault == "drop" and event.side is side}
             assert heard == [body for at, body in enumerate(bodies, 1) if at not in lost]
 
@@ -168,11 +173,11 @@ class TestAnyMix:
         self,
         said: tuple[list[Said], list[Said]],
         agreed: tuple[Terms, Terms],
-        mix: list[tuple[Rule, dict[str, Any]]],
+        mix: list[Rule],
         seed: int,
         places: list[int],
     ) -> None:
-        network = Network(profile(rules=[{**rule, "when": when} for rule, when in mix], seed=seed))
+        network = Network(profile(rules=mix, seed=seed))
         c = opened(network, agreed)
         chunks = {side: chopped(b"".join(speak(side, said[side], agreed[side])), places) for side in SIDES}
         for at in range(len(places) + 1):
@@ -180,7 +185,7 @@ class TestAnyMix:
                 c.send(side, chunks[side][at])
             network.wait(7 * MS)
         network.wait(20 * SECOND)
-        check(c, said, agreed, {name for rule, _ in mix for name in rule})
+        check(c, said, agreed, {name for rule in mix for name in rule} - {"when"})
 
     @given(said=SPEECH, agreed=AGREED, side=st.sampled_from(SIDES), places=st.lists(st.integers(0, 3000), max_size=6))
     @settings(deadline=None)
@@ -188,8 +193,8 @@ class TestAnyMix:
         self, said: list[Said], agreed: tuple[Terms, Terms], side: Side, places: list[int]
     ) -> None:
         """Beside rules that read every message, that strike the other side, or none, or only delay."""
-        aside = [{**rule, "when": {"from": side.other.label}} for rule in rules(OF_MESSAGES)]
-        idle = [{**rule, "when": {"size": "> 40B", "chance": "0%"}} for rule in rules(OF_MESSAGES)]
+        aside = [on_messages(rule, {"from": side.other.label}) for rule in rules(OF_MESSAGES) if "inject" not in rule]
+        idle = [on_messages(rule, {"size": "> 40B", "chance": "0%"}) for rule in rules(OF_MESSAGES)]
         network = Network(profile(rules=[*aside, *idle, {"latency": "5ms", "when": {"size": "> 40B"}}]))
         c = opened(network, agreed)
         # A ping between fragments goes before the message that it interrupts, where messages are put together.
@@ -204,9 +209,9 @@ class TestAnyMix:
 
 PASSING: list[tuple[str, Any, dict[str, Any]]] = [
     *(
-        (name, options, when)
+        (name, rule[name], on_messages(rule, when)["when"])
         for rule in rules(OF_MESSAGES)
-        for name, options in rule.items()
+        for name in rule
         for when in ({}, {"every": 2})
     ),
     ("half_open", {"heal": "discard"}, {}),
@@ -253,7 +258,7 @@ class TestLive:
         faults = {fault for (fault, _, _), _, _ in passing}
         check(c, said, agreed, faults)
 
-    @pytest.mark.parametrize("fault", [name for rule in rules(OF_MESSAGES) for name in rule])
+    @pytest.mark.parametrize("fault", [name for name in OF_MESSAGES if name in FAULTS and FAULTS[name].is_loss])
     @pytest.mark.parametrize("side", SIDES)
     def test_a_live_rule_can_not_touch_a_stream_that_was_not_followed_and_that_is_said(
         self, fault: str, side: Side

@@ -20,7 +20,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from chaosproxy.events import Struck
 from chaosproxy.wire.frames import Side
 from chaosproxy.world import Told
-from tests.hurts import MADE, OF_MESSAGES, Rule, rules
+from tests.hurts import MADE, OF_MESSAGES, Rule, on_messages, rules
 from tests.interop.processes import NODE_FOLDER
 from tests.live import LOOPS, run, stage
 from tests.sockets.between import between
@@ -32,7 +32,7 @@ TAKEOVER = [(False, False), (True, False), (False, True), (True, True)]  # given
 TERMS = [(server, client, *takeover) for server, client, takeover in product(BITS, BITS, TAKEOVER)]
 MIXES: list[list[Rule]] = [
     [{"drop": {}, "when": {"chance": "20%"}}],
-    [{**rule, "when": {"chance": "15%"}} for rule in rules(OF_MESSAGES)]
+    [on_messages(rule, {"chance": "15%"}) for rule in rules(OF_MESSAGES)]
     + [{"latency": {"delay": "2ms", "jitter": "2ms"}}],
     [{"drop": {}, "when": {"from": "server", "nth": 7}}],
 ]
