@@ -4,8 +4,9 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -118,6 +119,7 @@ class World:
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
         self._waiting: deque[Session] = deque()  # for the dial cap
+        self._looked_at = 0  # so many of them, from the first on, have been told
         self._established: dict[int, str] = {}
         self._subscribed: dict[int, set[str]] = {}
         self._opened = 0  # since the phase began
@@ -317,7 +319,8 @@ class World:
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
         if session.wants_dial and not session.is_silent:
-            self._dial_waiting(now, [session])
+            self._waiting.append(session)
+            self._dial_waiting(now)
 
     def _identify(self, request: Request) -> str:
         identify = self.profile.identify
@@ -329,19 +332,22 @@ class World:
             return request.header(identify.header) or ""
         return request.path
 
-    def _dial_waiting(self, now: int, newcomers: Sequence[Session] = ()) -> None:
-        self._waiting += newcomers
+    def _dial_waiting(self, now: int) -> None:
         cap = self.options.dials_per_second_max
         while self._dials and self._dials[0] + SECOND <= now:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
+            self._looked_at = max(0, self._looked_at - 1)
             if session.state is State.ASKED and session.wants_dial and not session.is_silent:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
-        for session in newcomers:  # not all that wait: they may be thousands, and each that comes would look at them
-            if session.wants_dial and not session.is_delayed:
+        # Only the newcomers: those that wait may be thousands, and each that comes would look at them all.
+        newcomers = len(self._waiting) - self._looked_at
+        self._looked_at = len(self._waiting)
+        for session in [*islice(reversed(self._waiting), newcomers)][::-1]:
+            if not session.is_delayed:
                 session.is_delayed = True
                 self.totals.dials_delayed += 1
                 self.told.append(Told(now, session, DialDelayed()))
@@ -424,13 +430,11 @@ class World:
 
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
-        waiting = set(self._waiting)
-        healed = [
-            session
-            for session in self._in_order()
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent
-        ]
-        self._dial_waiting(now, [session for session in healed if session not in waiting])
+        for session in self._in_order():
+            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
+                if session not in self._waiting:
+                    self._waiting.append(session)
+        self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:
         for session in self._in_order():

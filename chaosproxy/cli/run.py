@@ -89,25 +89,10 @@ class Fence:
 
     def refuses(self, rule: Rule) -> str | None:
         """Why a rule must not act here, if so."""
-        if not rule.fault.harms_server or self._is_own:
+        if not rule.fault.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):
             return None
-        return f"{rule.fault.name} can harm the server, and {self._remedy}"
-
-    def check_cap(self, dials_per_second_max: int) -> None:
-        """Raise Trouble where a server that may be somebody else's could be flooded with dials."""
-        if self._is_own or 0 < dials_per_second_max <= DIALS_PER_SECOND_MAX:
-            return
-        lifted = f"--dials-per-second {dials_per_second_max} lets clients that reconnect at once flood the server"
-        message = f"{lifted}, and {self._remedy}, or leave the cap at {DIALS_PER_SECOND_MAX} or less"
-        raise Trouble(message, ExitCode.USAGE)
-
-    @property
-    def _is_own(self) -> bool:
-        return self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
-
-    @property
-    def _remedy(self) -> str:
-        return f"{self._upstream.host} is {self._owner.value}: start with --i-own-this-server if it is yours"
+        where = f"{self._upstream.host} is {self._owner.value}"
+        return f"{rule.fault.name} can harm the server, and {where}: start with --i-own-this-server if it is yours"
 
     def check(self, profile: Profile) -> str:
         """Raise Trouble where a rule of the profile is refused; return a line of warning, or nothing."""
@@ -119,6 +104,18 @@ class Fence:
             return ""
         names = ", ".join(sorted({rule.fault.name for rule in harmful}))
         return f"warning: {names} can harm {self._upstream}, which counts as your own since its address is private"
+
+    def check_cap(self, dials_per_second_max: int) -> None:
+        """Raise Trouble where a server that may be somebody else's could be flooded with dials."""
+        is_own = self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
+        if is_own or 0 < dials_per_second_max <= DIALS_PER_SECOND_MAX:
+            return
+        raise Trouble(
+            f"--dials-per-second {dials_per_second_max} lets clients that reconnect at once flood the server, and "
+            f"{self._upstream.host} is {self._owner.value}: start with --i-own-this-server if it is yours, or leave "
+            f"the cap at {DIALS_PER_SECOND_MAX} or less",
+            ExitCode.USAGE,
+        )
 
 
 async def run(settings: Settings, say: Say) -> int:
