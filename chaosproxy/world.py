@@ -338,11 +338,11 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            self._looked_at = max(0, self._looked_at - 1)
             if session.state is State.ASKED and session.wants_dial and not session.is_silent:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
+            self._looked_at = max(0, self._looked_at - 1)
         # Only the newcomers: those that wait may be thousands, and each that comes would look at them all.
         newcomers = len(self._waiting) - self._looked_at
         self._looked_at = len(self._waiting)
