@@ -17,6 +17,9 @@ from .units import MILLISECOND, SECOND
 from .wire.frames import SIDES, Side
 
 LINGER_S = 30.0
+SLICE_MIN = 256  # what is judged is taken in slices, so that others get their turn between
+SLICE_MAX = 64 * 1024
+TURN = MILLISECOND // 2  # how long one leg may keep the loop
 _LINGER_RST = struct.pack("ii", 1, 0)  # close() then sends RST; abort() alone would send FIN
 _TCP_CLOSE = 7  # states of tcpi_state, linux/include/net/tcp_states.h
 _TCP_CLOSE_WAIT = 8
@@ -62,6 +65,9 @@ class Leg(asyncio.Protocol):
         # On the pass lane: where to count, and where to write.
         self.scan: Callable[[bytes], None] | None = None
         self.write: Callable[[bytes], Any] = _nowhere
+        self._backlog = b""  # read, and not taken yet; nothing more is read meanwhile
+        self._slice = SLICE_MAX // 4
+        self._is_next = False  # its turn to take more comes in the next round of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -74,7 +80,40 @@ class Leg(asyncio.Protocol):
             self.scan(data)
             self.write(data)
             return
-        self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
+        if len(data) <= self._slice:
+            self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
+            return
+        self._backlog = data
+        self._take()
+
+    def _take(self) -> None:
+        """Take what was read slice by slice until it is another leg's turn: tiny messages take long to judge."""
+        data, self._backlog = self._backlog, b""
+        began = now = monotonic_ns()
+        at = 0
+        while at < len(data) and self._is_open:
+            if self.scan is not None:
+                self.scan(data[at:])
+                self.write(data[at:])
+                break
+            if now - began > TURN or not self.is_reading:
+                self._backlog = data[at:]
+                self.set_reading()
+                return
+            self.relay.perform(self.relay.session.receive(self.side, data[at : at + self._slice], now))
+            at += self._slice
+            took, now = monotonic_ns() - now, monotonic_ns()
+            if took > TURN:
+                self._slice = max(SLICE_MIN, self._slice // 4)
+            elif took < TURN // 4:
+                self._slice = min(SLICE_MAX, self._slice * 2)
+        self.set_reading()
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether what was read is still wanted."""
+        is_ours = self.relay.legs[self.side] is self
+        return is_ours and self.transport is not None and not self.transport.is_closing()
 
     def eof_received(self) -> bool:
         self.has_told_end = True
@@ -126,10 +165,18 @@ class Leg(asyncio.Protocol):
         """Make the loop read, or not, as it was last asked to."""
         if self.transport is None or self.transport.is_closing():
             return
-        if self.is_reading:
+        if self.is_reading and not self._backlog:
             self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
+            return
+        self.transport.pause_reading()
+        if self.is_reading and not self._is_next:
+            self._is_next = True
+            self.relay.loop.call_soon(self._take_on)
+
+    def _take_on(self) -> None:
+        self._is_next = False
+        if self._backlog and self.is_reading:
+            self._take()
 
 
 def _nowhere(data: bytes) -> None:

@@ -6,6 +6,7 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -120,6 +121,7 @@ class World:
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
         self._waiting: deque[Session] = deque()  # for the dial cap
+        self._looked_at = 0  # so many of them, from the first on, have been told
         self._established: dict[int, str] = {}
         self._subscribed: dict[int, set[str]] = {}
         self._opened = 0  # since the phase began
@@ -357,7 +359,11 @@ class World:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
-        for session in self._waiting:
+            self._looked_at = max(0, self._looked_at - 1)
+        # Only the newcomers: those that wait may be thousands, and each that comes would look at them all.
+        newcomers = len(self._waiting) - self._looked_at
+        self._looked_at = len(self._waiting)
+        for session in [*islice(reversed(self._waiting), newcomers)][::-1]:
             if not session.is_delayed:
                 session.is_delayed = True
                 self.totals.dials_delayed += 1

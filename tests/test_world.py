@@ -389,6 +389,21 @@ class TestDials:
         network.wait(1)
         assert connections[2].is_dialled
 
+    def test_each_that_waits_is_told_once_whatever_rules_come_and_go(self) -> None:
+        network = Network(profile(), Options(dials_per_second_max=1))
+        connections = [network.connect() for _ in range(4)]
+        for c in connections:
+            c.send(CLIENT, request())
+        for _ in range(3):
+            network.add(live_rule("half_open", {"heal": "flush"}))
+            network.heal()
+        assert [told.session for told in network.told if isinstance(told.event, DialDelayed)] == [
+            c.session for c in connections[1:]
+        ]
+        assert network.world.totals.dials_delayed == 3
+        network.wait(3 * SECOND)
+        assert all(c.is_dialled for c in connections)
+
     def test_one_that_waits_and_falls_silent_is_not_dialled_before_its_heal(self) -> None:
         network = Network(profile(), Options(dials_per_second_max=1))
         network.connect().send(CLIENT, request())

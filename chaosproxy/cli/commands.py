@@ -117,7 +117,7 @@ def cli(context: click.Context) -> None:
     type=click.IntRange(min=0),
     default=DIALS_PER_SECOND_MAX,
     show_default=True,
-    help="Cap on connections to the server; 0 for none.",
+    help="Cap on connections to the server; 0 for none, with a server of your own.",
 )
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")

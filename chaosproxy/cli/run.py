@@ -21,7 +21,7 @@ from ..problems import show
 from ..profile import Profile
 from ..proxy import Address, Proxy
 from ..rule import Rule
-from ..world import Options, Told
+from ..world import DIALS_PER_SECOND_MAX, Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
 from .greeting import greeting, no_client_yet
 from .narrate import CONTAINER_REMEDY, Narrator
@@ -108,6 +108,18 @@ class Fence:
         names = ", ".join(sorted({rule.fault.name for rule in harmful}))
         return f"warning: {names} can harm {self._upstream}, which counts as your own since its address is private"
 
+    def check_cap(self, dials_per_second_max: int) -> None:
+        """Raise Trouble where a server that may be somebody else's could be flooded with dials."""
+        is_own = self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
+        if is_own or 0 < dials_per_second_max <= DIALS_PER_SECOND_MAX:
+            return
+        raise Trouble(
+            f"--dials-per-second {dials_per_second_max} lets clients that reconnect at once flood the server, and "
+            f"{self._upstream.host} is {self._owner.value}: start with --i-own-this-server if it is yours, or leave "
+            f"the cap at {DIALS_PER_SECOND_MAX} or less",
+            ExitCode.USAGE,
+        )
+
 
 async def run(settings: Settings, say: Say) -> int:
     """Run until a signal; return the exit code. Raise Trouble where it can't start."""
@@ -119,6 +131,7 @@ async def run(settings: Settings, say: Say) -> int:
     fence = await Fence.around(settings.upstream, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
+    fence.check_cap(settings.options.dials_per_second_max)
     if settings.checks_upstream:
         await _check(settings.upstream)
     stage = _Stage(settings, fence, say)

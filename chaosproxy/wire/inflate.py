@@ -9,6 +9,7 @@ from .frames import SIDES, Side
 from .http import Response
 
 FINAL_BLOCKS_MAX = 64  # in one message; each restarts the inflater
+_SLICE = 64 * 1024
 _TAIL = b"\x00\x00\xff\xff"  # section 7.2.2
 _PARAMETERS = {
     f"{side.label}_{name}".encode() for side in SIDES for name in ("no_context_takeover", "max_window_bits")
@@ -82,22 +83,32 @@ class Inflater:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         if not payload:
             return b""  # not a deflate stream, but there is only one thing it can mean
-        data = b""
-        rest = payload + _TAIL
-        for _ in range(FINAL_BLOCKS_MAX):
-            data += self._inflate.decompress(rest, self._size_max + 1 - len(data))
-            if len(data) > self._size_max:
+        parts: list[bytes] = []
+        size = at = blocks = 0
+        rest = b""
+        while rest or at < len(payload):
+            if not rest:  # in slices, since zlib keeps a copy of what it has not got to
+                rest = payload[at : at + _SLICE]
+                at += _SLICE
+                rest += _TAIL if at >= len(payload) else b""
+            parts.append(self._inflate.decompress(rest, self._size_max + 1 - size))
+            size += len(parts[-1])
+            if size > self._size_max:
                 raise Untracked(f"a message inflates to more than {self._size_max} bytes")
-            if not self._inflate.eof:
-                return data
-            # A final block ended the stream (section 7.2.3.4 allows it); what follows starts a new one. Should a peer
-            # keep its window across it, zlib can't: the next reference into it is an error, not wrong text.
-            rest = self._inflate.unused_data
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            if len(rest) <= len(_TAIL):
-                return data
-        raise Untracked(f"a message holds more than {FINAL_BLOCKS_MAX} final blocks")
+            rest = b""
+            if self._inflate.eof:
+                # A final block ended the stream (section 7.2.3.4 allows it); what follows starts a new one. Should a
+                # peer keep its window across it, zlib can't: the next reference into it is an error, not wrong text.
+                rest = self._inflate.unused_data
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+                blocks += 1
+                if at >= len(payload) and len(rest) <= len(_TAIL):
+                    break
+                if blocks == FINAL_BLOCKS_MAX:
+                    raise Untracked(f"a message holds more than {FINAL_BLOCKS_MAX} final blocks")
+        return b"".join(parts)
 
     def lose(self) -> None:
         """A message passed unread: with context takeover nothing behind it can be read."""
         self.is_lost = self.takeover
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # the old one keeps what it has not inflated

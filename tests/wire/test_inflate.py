@@ -139,6 +139,17 @@ class TestLosing:
         tracemalloc.stop()
         assert peak < 4 * len(bomb) + 3 * size_max + 100_000
 
+    @pytest.mark.parametrize("takeover", [True, False])
+    def test_nothing_is_kept_of_a_bomb(self, takeover: bool) -> None:
+        bomb = deflate(bytes(50 * 1024 * 1024))[0]
+        reader = inflater(takeover=takeover, size_max=1000)
+        tracemalloc.start()
+        with pytest.raises(Untracked):
+            reader.read(bomb)
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert kept < len(bomb) // 2
+
     @given(st.binary(max_size=200), st.booleans())
     def test_garbage_is_only_ever_untracked(self, garbage: bytes, takeover: bool) -> None:
         reader = inflater(takeover=takeover, size_max=1000)
