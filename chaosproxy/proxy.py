@@ -17,14 +17,15 @@ from typing import NamedTuple
 
 from .events import Leg as Legs
 from .events import Listening
+from .opaque import check_opaque
 from .profile import EMPTY, Profile
 from .relay import Leg, Relay, delay_s
 from .session import Session
-from .sockets import LOOPBACK, Address, bind, reach, words
+from .sockets import LOOPBACK, Address, Upstream, bind, reach, words
 from .wire.frames import Side
 from .world import DEFAULTS, Options, Step, Told, World
 
-__all__ = ["LOOPBACK", "Address", "Proxy"]
+__all__ = ["LOOPBACK", "Address", "Proxy", "Upstream"]
 
 BACKLOG = 128
 ACCEPTS_PER_TURN = 64
@@ -49,14 +50,17 @@ class Proxy:
 
     def __init__(
         self,
-        upstream: Address,
+        upstream: Upstream | Address,
         listen: Address = LOOPBACK,
         profile: Profile = EMPTY,
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
     ) -> None:
-        self.upstream = upstream
+        self.upstream = upstream if isinstance(upstream, Upstream) else Upstream(*upstream)
         self.listen = listen
+        if self.upstream.is_opaque:
+            check_opaque(profile)
+            options = options._replace(is_opaque=True)
         self.world = World(profile, options, monotonic_ns())
         self.port = 0
         self._on_told = on_told
@@ -265,7 +269,7 @@ class Proxy:
     async def _dial(self, relay: Relay) -> None:
         try:
             async with asyncio.timeout(DIAL_TIME_S):
-                connection = await reach(self.upstream)
+                connection = await reach(self.upstream.address)
             # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
             await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
         except TimeoutError:

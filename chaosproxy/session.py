@@ -5,7 +5,7 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .engine import Direction, Lane, Limits
 from .events import (
@@ -59,6 +59,8 @@ class _Silent(NamedTuple):
 class Session(Opening):
     """A client's connection and the upstream's, from accept to the end of both."""
 
+    direction_type: ClassVar[type[Direction]] = Direction
+
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
         super().__init__(now)
         self.number = number  # of the attempt, in the order of accepts
@@ -69,7 +71,7 @@ class Session(Opening):
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
         self.directions = tuple(
-            Direction(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
+            self.direction_type(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
         )
         self.ended_by = ""  # who began the end
         self._how = ""

@@ -93,7 +93,7 @@ def cli(context: click.Context) -> None:
 
 @cli.command("run", epilog=ENVIRONMENT)
 @click.argument("url", type=URL, required=False)
-@option("--upstream", type=URL, metavar="URL", help="The server, as ws://HOST:PORT; also as the argument.")
+@option("--upstream", type=URL, metavar="URL", help="The server: ws://HOST:PORT, or tcp://…; also the argument.")
 @option("--listen", type=ADDRESS, default="127.0.0.1:7001", show_default=True, help="Where clients connect.")
 @option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
 @option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from ..control import ControlServer
 from ..journal import Journal, Sink, open_journal
 from ..metrics import Metrics
+from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
-from ..proxy import Address, Proxy
+from ..proxy import Address, Proxy, Upstream
 from ..rule import Rule
 from ..world import Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
@@ -54,7 +55,7 @@ class Trouble(Exception):
 class Settings(NamedTuple):
     """All that `run` is told."""
 
-    upstream: Address
+    upstream: Upstream
     listen: Address
     profile: Profile
     options: Options
@@ -74,12 +75,12 @@ Say = Callable[[str], None]
 class Fence:
     """Lets rules that harm a server act on one's own only, by the address it has."""
 
-    def __init__(self, upstream: Address, owner: Owner) -> None:
+    def __init__(self, upstream: Upstream, owner: Owner) -> None:
         self._upstream = upstream
         self._owner = owner
 
     @classmethod
-    async def around(cls, upstream: Address, owns_server: bool) -> "Fence":
+    async def around(cls, upstream: Upstream, owns_server: bool) -> "Fence":
         """Look the upstream up."""
         owner = Owner.UNKNOWN
         with suppress(TimeoutError):
@@ -113,6 +114,9 @@ async def run(settings: Settings, say: Say) -> int:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: say(_internal(context)))
     if loop := await asyncio.to_thread(_loop_in, settings):
         raise Trouble(loop, ExitCode.USAGE)
+    if settings.upstream.is_opaque and (misfits := words_of(profile_misfits(settings.profile))):
+        lines = [f"this profile can't be used with {settings.upstream.url}:", *misfits]
+        raise Trouble("\n  ".join(lines), ExitCode.USAGE)
     fence = await Fence.around(settings.upstream, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
@@ -131,7 +135,7 @@ async def run(settings: Settings, say: Say) -> int:
 
 def _loop_in(settings: Settings) -> str:
     """Say which two addresses must not be the same and are. Look names up only where ports are equal."""
-    upstream, listen, control = settings.upstream, settings.listen, settings.control
+    upstream, listen, control = settings.upstream.address, settings.listen, settings.control
     if leads_to(upstream, listen):
         return (
             f"--listen {listen} and the upstream {upstream} are the same: the proxy would call itself; "
@@ -270,9 +274,9 @@ def _remind(proxy: Proxy, say: Say) -> None:
         say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S))
 
 
-async def _check(upstream: Address) -> None:
+async def _check(upstream: Upstream) -> None:
     try:
-        reached = await asyncio.to_thread(socket.create_connection, upstream, CHECK_TIME_S)
+        reached = await asyncio.to_thread(socket.create_connection, upstream.address, CHECK_TIME_S)
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         message = f"the upstream {upstream} can't be reached: {reason.lower()}; {CONTAINER_REMEDY}"

@@ -1,6 +1,6 @@
 """The one list of faults."""
 
-from .base import Delivery, Dice, Fault, Hits, Moment
+from .base import BLOCK_BYTES, Delivery, Dice, Fault, Hits, Moment
 from .ending import CloseFault, Fin, Reset
 from .half_open import HalfOpen
 from .handshake import Hang, Refuse, Reject
@@ -37,4 +37,4 @@ FAULTS: dict[str, type[Fault]] = {
     )
 }
 
-__all__ = ["FAULTS", "Delivery", "Dice", "Fault", "Hits", "Moment"]
+__all__ = ["BLOCK_BYTES", "FAULTS", "Delivery", "Dice", "Fault", "Hits", "Moment"]

@@ -23,6 +23,8 @@ class CloseFault(Fault):
     moments: ClassVar = _ENDING
     shorthand: ClassVar = "code"
     heals: ClassVar = "the connection stays ended; new ones live"
+    needs: ClassVar = "frames"
+    on_bytes_instead: ClassVar = "fin or reset"
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -83,6 +85,7 @@ class Reset(_Ending):
 
     name: ClassVar = "reset"
     moments: ClassVar = _ENDING | {Moment.ACCEPT}
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -103,6 +106,7 @@ class Fin(_Ending):
     """Ends connections by FIN, without a close frame."""
 
     name: ClassVar = "fin"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy

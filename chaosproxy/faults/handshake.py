@@ -19,6 +19,7 @@ class Refuse(Fault):
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.LISTEN})
     heals: ClassVar = "the same port listens again"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -39,6 +40,8 @@ class Reject(Fault):
     moments: ClassVar = frozenset({Moment.ASK})
     shorthand: ClassVar = "status"
     heals: ClassVar = "new connections open"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "refuse or reset: {at: accept}"
     example: ClassVar = """\
 phases:
   - name: overloaded
@@ -72,6 +75,7 @@ class Hang(Fault):
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.ASK})
     heals: ClassVar = "new connections open; those that hang go on hanging until their client gives up"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: stuck

@@ -31,6 +31,7 @@ class Latency(Fault):
     shorthand: ClassVar = "delay"
     heals: ClassVar = "new messages pass at once; what is held keeps its due time, and order is kept"
     is_timing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: slow
@@ -89,6 +90,7 @@ class Bandwidth(Fault):
     heals: ClassVar = "what has not left yet leaves at once, in order"
     is_timing: ClassVar = True
     is_pacing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: narrow
@@ -133,6 +135,7 @@ class Slice(Fault):
     heals: ClassVar = "what has not left yet leaves at once, in order"
     is_timing: ClassVar = True
     is_pacing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: crumbs
@@ -170,6 +173,7 @@ class Stall(Fault):
     heals: ClassVar = "what was kept leaves at once, in order; what had to wait for a latency still does"
     is_timing: ClassVar = True
     keeps: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy

@@ -1,8 +1,8 @@
 from chaosproxy.cli.greeting import greeting, no_client_yet
 from chaosproxy.profile import EMPTY
-from chaosproxy.proxy import Address
+from chaosproxy.proxy import Address, Upstream
 
-UPSTREAM = Address("soketi", 6001)
+UPSTREAM = Upstream("soketi", 6001)
 
 
 def test_clients_are_told_where_to_point_and_what_to_paste() -> None:

@@ -17,7 +17,7 @@ from chaosproxy.events import (
     Struck,
     Subscribed,
 )
-from chaosproxy.proxy import Address
+from chaosproxy.proxy import Upstream
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session
 from chaosproxy.tally import Tally
@@ -26,7 +26,7 @@ from chaosproxy.wire.frames import Side
 from chaosproxy.world import Told
 
 OFFSET_WIDTH = len("    1.500  ")
-UPSTREAM = Address("localhost", 6001)
+UPSTREAM = Upstream("localhost", 6001)
 
 
 def session(attempt: int, connection: int = 0, client: str = "") -> Session:
