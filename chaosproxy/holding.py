@@ -72,6 +72,11 @@ class Holding:
         return bool(self._queue or self._aside or self._waiting)
 
     @property
+    def waits_for_time(self) -> bool:
+        """Whether what waits will leave, or join the queue, at a deadline."""
+        return bool(self._aside) or (bool(self._queue) and self.gate is None and not self.is_stalled)
+
+    @property
     def is_full(self) -> bool:
         return self.size >= self._bytes_max
 
@@ -84,15 +89,15 @@ class Holding:
     def deadline(self) -> int | None:
         """When something may leave, or join the queue."""
         due = min((aside.until for aside in self._aside), default=None)
-        if self._queue and self.gate is None and not self._is_stalled:
+        if self._queue and self.gate is None and not self.is_stalled:
             head = self._queue[0].due if self._slot is None else max(self._queue[0].due, self._slot[1])
             due = head if due is None else min(due, head)
         return due
 
     @property
-    def _is_stalled(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether a rule in force keeps what is first, and so all behind it."""
-        stalls = self._queue[0].stalls
+        stalls = self._queue[0].stalls if self._queue else ()
         return bool(stalls) and not self._links.isdisjoint(stalls)
 
     def sets_aside(self, link: Link) -> bool:
@@ -193,7 +198,7 @@ class Holding:
                 else:
                     self._aside.append(each)
         if self.gate is None:
-            while self._queue and self._queue[0].due <= now and not self._is_stalled:
+            while self._queue and self._queue[0].due <= now and not self.is_stalled:
                 if self._pacers:
                     if not self._send_piece(now):
                         break

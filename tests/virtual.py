@@ -421,7 +421,7 @@ class Network:
         session = connection.session
         for side in SIDES:
             direction = session.directions[side]
-            if direction.held and direction.gate is None and not session.is_over:
+            if direction.holding.waits_for_time and not session.is_over:
                 assert session.deadline is not None, "held bytes and no deadline"
         if session.is_over:
             assert session.deadline is None, "over, and waiting for something"
