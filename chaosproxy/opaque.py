@@ -28,21 +28,19 @@ def rule_misfits(rule: Rule) -> Iterator[Misuse]:
 def profile_misfits(profile: Profile) -> Iterator[Misuse]:
     """All of a profile that can't be done on bytes."""
     if profile.protocol is not None:
-        yield Misuse("protocol: is read from messages, and tcp:// carries none; leave it out", ("protocol",))
+        yield Misuse("it is read from messages, and tcp:// carries none; leave it out", ("protocol",))
     if profile.identify is not None:
         yield Misuse(
-            "identify: looks at the upgrade request, and tcp:// has none, so all connections count as one client's; "
+            "it looks at the upgrade request, and tcp:// has none, so all connections count as one client's; "
             "leave it out",
             ("identify",),
         )
     if profile.compression != "pass":
-        yield Misuse(
-            "compression: is agreed on in the upgrade request, and tcp:// has none; leave it out", ("compression",)
-        )
+        yield Misuse("it is agreed on in the upgrade request, and tcp:// has none; leave it out", ("compression",))
     for index, phase in enumerate(profile.phases):
         condition = phase.until.condition if phase.until else ""
         if condition in ("established", "subscribed"):
-            message = f"{condition}: is read from messages, and tcp:// carries none; use opened: or lasts:"
+            message = f"{condition} is read from messages, and tcp:// carries none; use opened: or lasts:"
             yield Misuse(message, ("phases", index, "until", condition))
     stages: list[tuple[Path, Sequence[Rule]]] = [(("rules",), profile.rules)]
     stages += [(("phases", number, "rules"), phase.rules) for number, phase in enumerate(profile.phases)]
