@@ -30,3 +30,16 @@ def test_without_a_client_the_usual_causes_are_named() -> None:
     assert "no client has connected for 10 s. Does the app still use :6001? Set wsPort: 7001" in words
     assert words.endswith("--listen 0.0.0.0:7001")
     assert "--listen" not in no_client_yet(UPSTREAM, Address("0.0.0.0", 7001), 10)
+
+
+def test_for_a_tcp_upstream_there_is_an_address_and_nothing_to_paste() -> None:
+    redis = Upstream("redis", 6379, "tcp")
+    lines = greeting(redis, Address("127.0.0.1", 7001), "none", EMPTY, 7)
+    assert lines[:3] == [
+        "point your client at 127.0.0.1:7001 (was :6379)",
+        "upstream  tcp://redis:6379",
+        "control   none",
+    ]
+    assert no_client_yet(redis, Address("127.0.0.1", 7001), 10).startswith(
+        "warning: no client has connected for 10 s. Does the app still use :6379? Point it at 127.0.0.1:7001; if it"
+    )

@@ -103,6 +103,13 @@ def test_an_upstream_that_is_down_is_warned_of_once() -> None:
     assert "localhost is the container" in CONTAINER_REMEDY
 
 
+def test_clients_of_a_tcp_upstream_that_is_down_are_reset() -> None:
+    redis = Upstream("redis", 6379, "tcp")
+    told = Told(SECOND, session(1, 1), Dialled("redis:6379: connection refused"))
+    (_, warning) = Narrator(redis, 0).tell(told)
+    assert "warning: clients are reset until redis:6379 is there" in warning
+
+
 def test_a_flood_is_cut_and_counted() -> None:
     narrator = Narrator(UPSTREAM, 0)
     flood = [line for _ in range(500) for line in narrator.tell(Told(0, session(1, 1), Opened("")))]
