@@ -33,18 +33,19 @@ class StreamSession(Session):
 
     def _ask(self) -> None:
         """The upstream has accepted our dial, and that is its answer."""
-        self._open(_AGREED)
+        if self.legs[Side.CLIENT].is_lost:
+            self._start_ending("client", "reset")  # while a half-open kept that back, and we were still dialling
+            self._reset_leg(Side.SERVER)
+        else:
+            self._open(_AGREED)
+        self._maybe_release()
 
     def _read_answer(self, data: bytes) -> None:
         self._keep_late(data)  # it waits with the opening, for the end of a half-open
 
     def _proceed(self) -> None:
         """Open what a half-open kept from opening; what ended meanwhile ends behind what came before."""
-        client, server = self.legs
-        if client.is_lost:
-            self._start_ending("client", "reset")
-            self._reset_leg(Side.SERVER)
-            return
+        server = self.legs[Side.SERVER]
         if server.is_lost:
             self._upstream_failed("the upstream reset the connection")
             return

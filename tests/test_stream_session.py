@@ -328,6 +328,17 @@ class TestHalfOpen:
         assert connection.peer(other).reset_at == net.now
         net.end_all()
 
+    def test_a_client_that_resets_while_we_dial_and_are_silent_takes_the_dial_along(self) -> None:
+        net = network(HEALTHY, accepts_dials=False)
+        connection = net.connect()
+        net.add(live_rule("half_open", {"hits": "all"}))
+        connection.rst(CLIENT)
+        net.heal("live")
+        connection.dial_answered()
+        assert connection.server.reset_at == net.now
+        assert net.events(Opened) == []
+        assert net.events(Closed) == [Closed("client", "reset", None)]
+
     def test_an_end_that_is_due_on_a_silent_connection_is_suppressed(self) -> None:
         net = network(HEALTHY)
         connection = net.connect()
