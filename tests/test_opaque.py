@@ -96,6 +96,11 @@ def test_half_open_can_lose_no_whole_messages() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", [name for name in library.names() if name.startswith("tcp-")])
+def test_profiles_for_tcp_fit(name: str) -> None:
+    check_opaque(library.load(name))
+
+
 @pytest.mark.parametrize("name", ["half-open", "slow-link", "refused", "fin-1006", "flapping", "hang"])
 def test_shipped_profiles_of_the_transport_fit(name: str) -> None:
     check_opaque(library.load(name))

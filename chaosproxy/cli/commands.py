@@ -128,8 +128,9 @@ def cli(context: click.Context) -> None:
 def run_command(context: click.Context, /, **given: Any) -> int:
     """Put the proxy before a server.
 
-    Ends on SIGTERM or Ctrl-C: connections get 1001 and the grace time, exit 0; a second signal ends at once,
-    exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal error.
+    Ends on SIGTERM or Ctrl-C: connections get 1001 (over tcp:// FIN) and the grace time, exit 0; a second signal
+    ends at once, exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal
+    error.
     """
     say = (lambda line: None) if given["quiet"] else _say
     for warning in _unknown_variables():
