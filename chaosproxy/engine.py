@@ -6,7 +6,6 @@ together and the rules asked). In every lane a frame that has begun to leave is 
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import NamedTuple
 
 from .events import (
@@ -23,6 +22,7 @@ from .events import (
 )
 from .faults import Delivery
 from .holding import Held, Holding
+from .lanes import Lane, Limits
 from .link import Link
 from .protocols import NOTHING, Meaning
 from .reading import Reader, Reading
@@ -30,20 +30,6 @@ from .tally import Tally
 from .wire.frames import RSV1, Piece, Side, Splitter, build_fragments, build_frame
 from .wire.inflate import Negotiated
 from .wire.messages import Assembler, Message
-
-
-class Lane(Enum):
-    PASS = "pass"
-    READ = "read"
-    FLOW = "flow"
-    JUDGED = "judged"
-
-
-class Limits(NamedTuple):
-    """Bytes that may be held per direction, and the size over which a message passes unjudged."""
-
-    held_bytes_max: int
-    judged_bytes_max: int
 
 
 class _Timed(NamedTuple):
@@ -144,6 +130,12 @@ class Direction:
         return not self.holding and not self._assembler.size and len(self.splitter.head) == self.splitter.gone
 
     @property
+    def kept(self) -> int:
+        """Bytes that came and have not left, complete or not."""
+        withheld = len(self.splitter.head) - self.splitter.gone
+        return self.held + self._assembler.size + withheld + sum(map(len, self.holding.ready))
+
+    @property
     def is_readable(self) -> bool:
         """Whether the content of messages can be read, and so changed."""
         return self._reader.is_readable
@@ -194,6 +186,7 @@ class Direction:
 
     def finish(self, now: int) -> None:
         """The side has ended: what is incomplete goes on as it is, behind what is held."""
+        self.holding.gather(now)
         if self._drops_rest or self._is_plain or self.gate is Heal.DISCARD:
             self._drops_rest = False
             if lost := len(self._assembler.take()) + len(self.splitter.release_head()):
@@ -201,7 +194,7 @@ class Direction:
         self._let_go(now, ends=not self.splitter.need)
         if withheld := self.splitter.release_head():
             self.holding.put(Held(now, withheld, ends=False, completes=False))
-        self.holding.gather(now)
+        self.holding.give_up_waiting()
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 
@@ -234,7 +227,8 @@ class Direction:
     def _wanted_lane(self) -> Lane:
         if self._is_plain or self._drops_rest or self.gate is Heal.DISCARD or any(link.judges for link in self.links):
             return Lane.JUDGED
-        if self.links or self.gate is not None or self.holding.has_waiting:
+        acts = any(not link.is_for_first or not self.splitter.has_had_message for link in self.links)
+        if acts or self.gate is not None or self.holding.has_waiting:
             return Lane.JUDGED if self._reads else Lane.FLOW
         return Lane.READ if self._reads else Lane.PASS
 
@@ -381,9 +375,9 @@ class Direction:
     def _judge(self, message: Message, now: int) -> None:
         content = self._reader.content(message)
         meaning = self._reader.observe(message, content)
-        deliveries: Sequence[Delivery] = (Delivery(now, message, content),)
+        deliveries = [Delivery(now, message, content)]
         stalls: tuple[Link, ...] = ()
-        behind: list[Link] = []
+        behind: list[tuple[Link, Effect]] = []
         aside: Link | None = None
         for link in self.links:
             if not deliveries or self.is_shut:
@@ -391,23 +385,21 @@ class Direction:
             if link.is_pacing or not self._takes(link, message, content, meaning, now):
                 continue
             effect = link.fault.effect()
-            if effect is not None:
-                if link.fault.acts_behind:
-                    behind.append(link)
-                else:
-                    self._on_effect(link, effect, self.side, self._ordinal)
+            if effect is not None and link.fault.acts_behind:
+                behind.append((link, effect))
+            elif effect is not None:
+                self._on_effect(link, effect, self.side, self._ordinal)
             elif self._can_act(link, message) and not (link.fault.sets_aside and self.holding.sets_aside(link)):
-                if not (message.is_control and link.is_steady):
-                    self._strike(link)
+                before, dice = deliveries, link.dice[self.side]
+                deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:
                     stalls += (link,)
                 aside = link if link.fault.sets_aside else aside
-                dice = link.dice[self.side]
-                deliveries = [result for delivery in deliveries for result in link.fault.apply(delivery, dice)]
+                has_missed = link.fault.may_miss and deliveries == before
+                if not has_missed and not (message.is_control and link.is_steady):
+                    self._strike(link)
         self._deliver(message, content, deliveries, meaning, now, stalls, aside)
-        for link in behind:
-            effect = link.fault.effect()
-            assert effect is not None
+        for link, effect in behind:
             self._on_effect(link, effect, self.side, self._ordinal)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:
@@ -418,6 +410,8 @@ class Direction:
         return link.when.takes_content(message, content, meaning) and link.takes_turn(self.side)
 
     def _is_of_age(self, link: Link, now: int) -> bool:
+        if link.is_for_first and self._ordinal > 1:
+            return False
         return link.when.age is None or now - self.opened_at >= link.when.age
 
     def _can_act(self, link: Link, message: Message) -> bool:

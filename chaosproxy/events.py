@@ -6,6 +6,7 @@ Every one is a value. Times are integer nanoseconds of a monotonic clock; sides 
 from enum import StrEnum
 from typing import NamedTuple
 
+from .wire.flaws import Flaw
 from .wire.frames import Shape, Side
 
 
@@ -59,9 +60,10 @@ class Release(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """End a leg by a real RST, at once; what has not left is lost."""
+    """End a leg by a real RST: at once, and what has not left is lost, or `behind` it, once the kernel has it."""
 
     side: Side
+    behind: bool = False
 
 
 class Dial(NamedTuple):
@@ -84,6 +86,22 @@ class Hold(NamedTuple):
     """Never answer, never dial."""
 
 
+class Spoil(NamedTuple):
+    """Put a flaw into the upstream's 101; the tunnel opens all the same."""
+
+    flaw: Flaw
+    named: bytes  # the subprotocol or extension that it chooses
+
+
+class Then(StrEnum):
+    """What follows an injected close frame."""
+
+    REPLY = "reply"
+    FIN = "fin"
+    RESET = "reset"
+    NOTHING = "nothing"
+
+
 class Close(NamedTuple):
     """Inject a close frame; the other leg gets 1001 and FIN."""
 
@@ -91,6 +109,7 @@ class Close(NamedTuple):
     code: int | None
     reason: bytes
     after_held: bool
+    then: Then = Then.REPLY
 
 
 class Other(StrEnum):
@@ -106,6 +125,7 @@ class Finish(NamedTuple):
 
     leg: Leg
     other: Other
+    keep_for: int | None = None  # how long the other leg is kept, if not until its peer ends it
 
 
 class Break(NamedTuple):
@@ -113,6 +133,27 @@ class Break(NamedTuple):
 
     leg: Leg
     other: Other
+    keep_for: int | None = None
+
+
+class HalfClose(NamedTuple):
+    """Send FIN toward one leg, and carry on what comes from it."""
+
+    leg: Leg
+
+
+class EndLater(NamedTuple):
+    """From now on, let a FIN that is passed on wait."""
+
+    delay: int
+
+
+class CutLater(NamedTuple):
+    """From now on, end the connection behind so many more bytes of a side, or at an age."""
+
+    after: int | None
+    age: int | None
+    cut: Finish | Break
 
 
 class Mode(StrEnum):
@@ -131,11 +172,21 @@ class Heal(StrEnum):
 
 
 class Silence(NamedTuple):
-    """Make a leg half-open until healed."""
+    """Make a leg half-open until healed; or only lose what one side sends, and silence no leg."""
 
     leg: Leg
     mode: Mode
     heal: Heal
+    sender: Side | None = None
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides whose sending it stops, or discards: those of silent legs, or the one sender."""
+        return self.leg.sides if self.sender is None else (self.sender,)
+
+    def blocks(self, side: Side) -> bool:
+        """Whether what `side` sends does not get through. Over a silent leg nothing does, either way."""
+        return self.sender is None or self.sender is side
 
 
 class Insert(NamedTuple):
@@ -146,7 +197,7 @@ class Insert(NamedTuple):
     raw: bytes = b""
 
 
-Effect = Reply | Hold | Close | Finish | Break | Silence | Insert
+Effect = Reply | Hold | Spoil | Close | Finish | Break | HalfClose | EndLater | CutLater | Silence | Insert
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------

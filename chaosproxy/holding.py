@@ -26,6 +26,7 @@ class Held(NamedTuple):
     observed: Established | Subscribed | None = None  # what its peer will know once it has this
     came: int = 0  # where a rule delays it, when it came
     stalls: tuple[Link, ...] = ()  # the rules that keep it here until they heal
+    is_mark: bool = False  # no bytes: it tells when all before it has left
 
 
 class _Aside(NamedTuple):
@@ -63,6 +64,7 @@ class Holding:
         self._pacers: dict[Link, Pacer] = {}
         self._slot: tuple[int, int] | None = None  # what the pacers have granted: size and time
         self._links: frozenset[Link] = frozenset()  # in force
+        self._marks = 0
         self._withheld = 0  # bytes not even held, since a reset is to come
         self._has_told_limit = False
 
@@ -79,6 +81,10 @@ class Holding:
     @property
     def is_full(self) -> bool:
         return self.size >= self._bytes_max
+
+    @property
+    def has_marks(self) -> bool:
+        return self._marks > 0
 
     @property
     def has_waiting(self) -> bool:
@@ -165,11 +171,25 @@ class Holding:
             else:
                 self._aside.append(each._replace(left=each.left - 1))
 
+    def mark(self) -> None:
+        """Tell, by `has_marks`, when all has left that is in the queue now."""
+        if self._queue:
+            self._marks += 1
+            self._queue.append(Held(self.last_due, b"", ends=True, is_mark=True))
+
     def gather(self, now: int) -> None:
         """Nothing more will come: what was set aside joins the queue, the one that would have waited least first."""
         aside, self._aside = sorted(self._aside, key=lambda each: each.until), []
         for each in aside:
             self._rejoin(each, now)
+
+    def give_up_waiting(self) -> None:
+        """The message that was to end first never will."""
+        lost = sum(len(held.data) for held in self._waiting)
+        self._waiting.clear()
+        self.size -= lost
+        if lost:
+            self._events.append(Discarded(self.side, lost))
 
     def _rejoin(self, aside: _Aside, now: int) -> None:
         self.size -= len(aside.held.data)
@@ -199,7 +219,7 @@ class Holding:
                     self._aside.append(each)
         if self.gate is None:
             while self._queue and self._queue[0].due <= now and not self.is_stalled:
-                if self._pacers:
+                if self._pacers and not self._queue[0].is_mark:
                     if not self._send_piece(now):
                         break
                 else:
@@ -216,7 +236,7 @@ class Holding:
             size = min(left, *(pacer.piece(now) for pacer in self._pacers.values()))
             times = {link: pacer.reserve(size, now) for link, pacer in self._pacers.items()}
             for link, time in times.items():
-                if time > now or size < left:
+                if time > now:
                     self._on_paced(link)
             self._slot = size, max(times.values())
         size, at = self._slot
@@ -244,6 +264,9 @@ class Holding:
         return held
 
     def _send(self, held: Held) -> None:
+        if held.is_mark:
+            self._marks -= 1
+            return
         self.ready.append(held.data)
         self.is_inside_frame = not held.ends
         if held.observed:
@@ -265,6 +288,7 @@ class Holding:
         self._queue.clear()
         self._aside.clear()
         self._waiting.clear()
+        self._marks = 0
         self.size = 0
         if lost:
             self._events.append(Discarded(self.side, lost))

@@ -5,7 +5,7 @@ What is done to a leg becomes an action, at most once; what a leg is waiting for
 
 from enum import Enum, auto
 
-from .events import Action, End, Pause, Release, Reset, Resume
+from .events import Action, End, Other, Pause, Release, Reset, Resume, Then
 from .units import SECOND
 from .wire.frames import Side
 
@@ -38,10 +38,13 @@ class State(Enum):
 
 class Timer(Enum):
     HEAD = auto()
+    WAIT = auto()  # a rule delays the handshake
     ANSWER = auto()
     CUT = auto()
     REPLY = auto()
-    AFTER_HELD = auto()
+    KEEP = auto()  # a leg that was kept for a time
+    PASS_END = auto()  # of a side, to be passed on to the other
+    AGE = auto()
 
 
 class LegState:
@@ -55,7 +58,8 @@ class LegState:
         self.is_lost = False
         self.pauses: set[str] = set()  # why it is not being read
         self.farewell = b""  # the close frame to be sent
-        self.awaits_reply = False  # the peer shall answer the close frame
+        self.then: Then | None = None  # what follows that frame, where it was aimed at this leg
+        self.owed: tuple[Other, int | None] | None = None  # how it ends once it is silent no longer
 
 
 class Legs:
@@ -90,10 +94,10 @@ class Legs:
             self._resume(side)
             self._timers[Timer.REPLY, side] = self._now + REPLY_TIME
 
-    def _reset_leg(self, side: Side) -> None:
+    def _reset_leg(self, side: Side, *, behind: bool = False) -> None:
         leg = self.legs[side]
         if leg.is_connected and leg.fate is not Fate.GONE:
-            self._actions.append(Reset(side))
+            self._actions.append(Reset(side, behind))
         self._set_gone(side)
 
     def _release(self, side: Side) -> None:
@@ -105,8 +109,8 @@ class Legs:
         leg = self.legs[side]
         leg.fate = Fate.GONE
         leg.read_ended = leg.write_ended = True
-        self._timers.pop((Timer.REPLY, side), None)
-        self._timers.pop((Timer.CUT, side), None)
+        for timer in (Timer.REPLY, Timer.CUT, Timer.KEEP):
+            self._timers.pop((timer, side), None)
 
     def _set_pause(self, side: Side, reason: str, is_on: bool) -> None:
         leg = self.legs[side]

@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 
-from .faults import Dice, Fault, Moment
-from .match import Match
+from .events import Break, Close, Finish, HalfClose, Silence
+from .faults import Dice, Fault, Hits, Moment
 from .pacing import Pacer
 from .rule import BoundRule
 from .wire.frames import Side
+
+_RANK = {Break: 0, Finish: 1, Close: 2, HalfClose: 3, Silence: 4}
+
+
+def rank(fault: Fault) -> int:
+    """The place in which a fault acts where several begin at once: the stronger, the earlier."""
+    return _RANK.get(type(fault.effect()), 9)
 
 
 class Link:
@@ -19,14 +26,15 @@ class Link:
         "_since",
         "dice",
         "has_acted",
-        "has_struck_connection",
         "is_chosen",
+        "is_for_first",
         "is_pacing",
         "is_steady",
         "judges",
         "rule",
         "strikes",
         "told",
+        "when",
     )
 
     def __init__(
@@ -38,31 +46,36 @@ class Link:
         shared: dict[Side, Pacer] | None = None,
     ) -> None:
         self.rule = rule
+        self.when = rule.when.joined_by(rule.fault.conditions())
         self._seed, self._place, self._since = seed, (rule.id, *place), since
         self._pacers: dict[Side, Pacer] = {} if shared is None else shared
         self.is_pacing = rule.fault.is_pacing
         self.dice = [Dice(seed, (*self._place, side.label)) for side in Side]
         self.has_acted = False
-        self.has_struck_connection = False  # as a whole: counted once
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
         self.told: set[str] = set()  # what has been journalled once
-        self.judges = not rule.fault.is_timing or rule.when.reads_content
+        self.judges = not rule.fault.is_timing or self.when.reads_content
+        self.is_for_first = rule.fault.is_for_first  # of the messages, acts on the first of each side only
         # A timing rule that names no messages is a property of the link: control frames are held too.
-        self.is_steady = rule.fault.is_timing and not rule.when.names_messages and rule.when.chance is None
+        names_messages = self.when.names_messages or self.when.chance is not None or self.is_for_first
+        self.is_steady = rule.fault.is_timing and not names_messages
 
     @property
     def fault(self) -> Fault:
         return self.rule.fault
 
     @property
-    def when(self) -> Match:
-        return self.rule.when
-
-    @property
     def acts_on_connections(self) -> bool:
         """Whether the fault acts on a whole connection, with no message being named."""
         return self.fault.effect() is not None and not self.when.names_messages
+
+    @property
+    def acts_on_opening(self) -> bool:
+        """Whether the fault acts on a connection as it opens."""
+        if Moment.OPEN not in self.fault.moments or not self.acts_on_connections or self.fault.recurs is not None:
+            return False
+        return getattr(self.fault, "at", None) is None and self.fault.strikes in (Hits.NEW, Hits.ALL)
 
     def pacer(self, side: Side) -> Pacer:
         """What limits how fast bytes leave this side; one for each connection, or one for all where they share it."""
@@ -72,9 +85,9 @@ class Link:
         return self._pacers[side]
 
     def acts_on_messages(self, side: Side) -> bool:
-        if Moment.MESSAGE not in self.fault.moments or self.acts_on_connections or not self.when.takes_side(side):
+        if Moment.MESSAGE not in self.fault.acts_at or self.acts_on_connections or not self.when.takes_side(side):
             return False
-        return not self.is_pacing or self.hits_connection()
+        return not (self.is_pacing or self.is_for_first) or self.hits_connection()
 
     def hits_connection(self) -> bool:
         """Whether the rule hits the connection as a whole; one throw holds for as long as the rule does."""
@@ -85,6 +98,9 @@ class Link:
     def takes_turn(self, side: Side) -> bool:
         """Count a message that satisfies all other conditions; whether the counting ones and chance hold."""
         dice = self.dice[side]
+        if self.is_for_first and self.is_chosen:
+            dice.ordinal = 1  # chance was thrown for the connection
+            return True
         dice.turn()
         if not self.when.takes_ordinal(dice.ordinal):
             return False

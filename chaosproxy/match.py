@@ -1,18 +1,29 @@
 """What a rule's `when:` says: which connections and which messages it acts on. All conditions given must hold."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import translate
-from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+import re2
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 
+from .json_values import JsonPointer, JsonScalar
 from .protocols import Meaning
 from .units import Duration, Integer, Range, Share, expected, parse_size
 from .wire.frames import Opcode, Side
 from .wire.http import Request
 from .wire.messages import Message
+from .wire.pointer import Document, Json, Pointer, is_equal
+
+# RE2's time grows with both the steps of a pattern and the bytes of a text, at worst by some 7 ns for each step and
+# byte. Whatever the pattern, one search takes at most some 35 ms.
+STEPS_MAX = 150
+SEARCHED_BYTES_MAX = 512 * 1024
+_SEARCH_MAX = STEPS_MAX * 32 * 1024  # steps times bytes
+_PATTERN_MEMORY = 1024 * 1024  # bytes, for each pattern
 
 _SIZE_RULE = re.compile(r"(<=|>=|<|>)?\s*([0-9].*)")
 _COMPARE = {
@@ -29,6 +40,44 @@ def _parse_size_rule(value: Any) -> tuple[str, int]:
     if not match:
         raise expected('a size or a comparison with one, such as "> 1KiB"')
     return match[1] or "", parse_size(match[2])
+
+
+class _Search(NamedTuple):
+    """A regular expression, and the largest text that it is searched in."""
+
+    pattern: Any
+    bytes_max: int
+
+    def finds(self, text: bytes) -> bool:
+        return len(text) <= self.bytes_max and self.pattern.search(text) is not None
+
+
+def _search(text: str) -> _Search:
+    """Compile a regular expression. Raise re2.error or UnicodeError."""
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = _PATTERN_MEMORY
+    pattern = re2.compile(text, options)
+    return _Search(pattern, min(SEARCHED_BYTES_MAX, _SEARCH_MAX // pattern.programsize))
+
+
+def _check_text(text: str) -> str:
+    if not text:
+        raise expected("a regular expression, and not an empty one")
+    try:
+        steps = _search(text).pattern.programsize
+    except (re2.error, UnicodeError) as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error, re2.error) else "half a surrogate pair"
+        raise expected(
+            f"a regular expression as RE2 has it, without look-around or back-references ({reason})"
+        ) from None
+    if steps > STEPS_MAX:
+        raise expected(
+            f"a regular expression of at most {STEPS_MAX} steps (this one takes {steps}; counted repetitions such as "
+            "{100} and classes such as \\pL take many)"
+        )
+    return text
 
 
 def _as_list(value: Any) -> Any:
@@ -59,6 +108,7 @@ OpcodeNames = Annotated[
     BeforeValidator(_as_list),
     WithJsonSchema(_one_or_more({"enum": ["text", "binary", "close", "ping", "pong"]})),
 ]
+Regex = Annotated[str, AfterValidator(_check_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Ordinals = Annotated[
     tuple[Annotated[Integer, Field(ge=1)], ...],
     BeforeValidator(_as_list),
@@ -85,6 +135,12 @@ class Match(BaseModel):
     """The protocol's event name (needs `protocol:`); * and ? as above."""
     channel: str | None = None
     """The protocol's channel name (needs `protocol:`); * and ? as above."""
+    text: Regex | None = None
+    """A regular expression (RE2's: no look-around, no back-references) that is found anywhere in a text message. In
+    messages of up to 32 KiB; short patterns, of a few characters, in larger ones too, up to 512 KiB."""
+    json_values: Annotated[dict[JsonPointer, JsonScalar] | None, Field(alias="json", min_length=1)] = None
+    """What stands at JSON Pointers in a message: numbers, true, false, null, or text with * and ? as above. A pointer
+    looks inside strings that are JSON themselves. In messages of up to 256 KiB."""
     size: SizeRule | None = None
     """The size of the message's payload, uncompressed."""
     age: Duration | None = None
@@ -100,13 +156,24 @@ class Match(BaseModel):
 
     @cached_property
     def reads_content(self) -> bool:
-        """Whether a message must be complete, and inflated, before this can be decided."""
-        return bool(self.event or self.channel or self.size or self.opcode)
+        """Whether a message must be complete before this can be decided."""
+        return self.needs_content or bool(self.opcode)
+
+    @cached_property
+    def needs_content(self) -> bool:
+        """Whether what a message says decides, and so it must be inflated."""
+        return any(getattr(self, field) is not None for field in ("event", "channel", "text", "json_values", "size"))
 
     @cached_property
     def names_messages(self) -> bool:
         """Whether it speaks of single messages and not of whole connections."""
         return self.reads_content or bool(self.nth or self.every or self.first)
+
+    def joined_by(self, conditions: Mapping[str, Any]) -> "Match":
+        """These conditions and others, by their fields; what is given here holds."""
+        added = {field: value for field, value in conditions.items() if getattr(self, field) is None}
+        # Not model_copy, which would copy the cached properties too.
+        return self.model_construct(**{**dict(self), **added}) if added else self
 
     def given(self, *fields: str) -> list[str]:
         """Those of the fields that are given, by the keys that users write."""
@@ -128,11 +195,11 @@ class Match(BaseModel):
                 return False
         if request is None:
             return self.path is None and not self.header
-        if self.path is not None and not _glob(self.path).fullmatch(request.path):
+        if self._path and not self._path.fullmatch(request.path):
             return False
         return all(
-            (value := request.header(name)) is not None and _glob(pattern).fullmatch(value)
-            for name, pattern in (self.header or {}).items()
+            (value := request.header(name)) is not None and pattern.fullmatch(value)
+            for name, pattern in self._headers.items()
         )
 
     def takes_side(self, side: Side) -> bool:
@@ -149,9 +216,45 @@ class Match(BaseModel):
             comparison, size = self.size
             if content is None or not _COMPARE[comparison](len(content), size):
                 return False
-        if self.event is not None and not _glob(self.event).fullmatch(meaning.event):
+        if self._event and not self._event.fullmatch(meaning.event):
             return False
-        return self.channel is None or bool(_glob(self.channel).fullmatch(meaning.channel))
+        if self._channel and not self._channel.fullmatch(meaning.channel):
+            return False
+        if self._text:
+            if content is None or message.opcode != Opcode.TEXT or not self._text.finds(content):
+                return False
+        return not self._members or (content is not None and self._takes_members(message.document(content)))
+
+    def _takes_members(self, document: Document) -> bool:
+        return all(_is_as_wanted(document.get(pointer), wanted) for pointer, wanted in self._members)
+
+    # Each pattern is compiled once, when it is first needed.
+
+    @cached_property
+    def _path(self) -> re.Pattern[str] | None:
+        return None if self.path is None else _glob(self.path)
+
+    @cached_property
+    def _headers(self) -> dict[str, re.Pattern[str]]:
+        return {name: _glob(pattern) for name, pattern in (self.header or {}).items()}
+
+    @cached_property
+    def _event(self) -> re.Pattern[str] | None:
+        return None if self.event is None else _glob(self.event)
+
+    @cached_property
+    def _channel(self) -> re.Pattern[str] | None:
+        return None if self.channel is None else _glob(self.channel)
+
+    @cached_property
+    def _text(self) -> _Search | None:
+        return None if self.text is None else _search(self.text)
+
+    @cached_property
+    def _members(self) -> list[tuple[Pointer, Json]]:
+        """Pointers, with a pattern for a text and the value itself for all else."""
+        values = (self.json_values or {}).items()
+        return [(pointer, _glob(value) if type(value) is str else value) for pointer, value in values]
 
     def takes_ordinal(self, ordinal: int) -> bool:
         """The conditions that count; `ordinal` is from 1 among the messages that satisfy all others."""
@@ -162,7 +265,12 @@ class Match(BaseModel):
         )
 
 
-@lru_cache(maxsize=1024)
+def _is_as_wanted(found: Json, wanted: Json) -> bool:
+    if isinstance(wanted, re.Pattern):
+        return isinstance(found, str) and wanted.fullmatch(found) is not None
+    return is_equal(found, wanted)
+
+
 def _glob(pattern: str) -> re.Pattern[str]:
     """Compile a wildcard pattern, in which only * and ? are special. `translate` makes one that can't backtrack far."""
     return re.compile(translate(pattern.replace("[", "[[]")))

@@ -5,9 +5,14 @@ the client's request reaches it.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
-from .events import Action, Answered, Dial, Dialled, Event, Pause, Reset, Send
-from .legs import Fate, Legs, State, Timer
+from .events import Action, Answered, Dial, Dialled, Ended, Pause, Reset, Send
+from .faults import Moment
+from .handshake import Handshake
+from .legs import Fate, State, Timer
+from .link import Link
+from .tally import Tally
 from .units import SECOND
 from .wire.frames import Side
 from .wire.http import (
@@ -30,14 +35,13 @@ UNREACHED = "; is the server up? (in a container, localhost is the container its
 _TLS_HELLO = 0x16
 
 
-class Opening(Legs):
+class Opening(Handshake):
     """A connection from its accept on, as far as HTTP is spoken on it."""
 
-    def __init__(self, now: int) -> None:
-        super().__init__(now)
+    def __init__(self, tally: Tally, now: int) -> None:
+        super().__init__(tally, now)
         self.client = ""  # whose connection it is
         self.connection = 0  # the how-manieth of that client; 0 until its head is complete
-        self.events: list[Event] = []
         self.state = State.HEAD
         self.request: Request | None = None
         self.wants_dial = False
@@ -47,19 +51,20 @@ class Opening(Legs):
         self._reader = HeadReader(from_client=True)
         self._body: BodyEnd | None = None
         self._early = bytearray()  # what the client sent behind its request
-        self._late = bytearray()  # what the upstream sent while a half-open kept its answer back
+        self._late = bytearray()  # what the upstream sent while its answer was kept back
+        self._kept_answer: Response | None = None  # complete, and waiting
+        self.is_ruled = False  # the rules on requests have acted
         self._is_hushed = False
         self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
-    @property
     @abstractmethod
-    def is_silent(self) -> bool:
-        """Whether a half-open keeps everything back."""
+    def blocks(self, side: Side) -> bool:
+        """Whether a half-open keeps back what `side` sends."""
 
     @abstractmethod
-    def _open(self, response: Response) -> None:
-        """The upstream has accepted: what follows is no HTTP."""
+    def _open(self, response: Response, late: bytes) -> None:
+        """The upstream has accepted: what follows, beginning with `late`, is no HTTP."""
 
     @abstractmethod
     def _pass_end(self, side: Side) -> None:
@@ -75,16 +80,30 @@ class Opening(Legs):
 
     # -- what the world decides, and the dial -----------------------------------------------------------------------
 
-    def hush(self, is_hushed: bool, now: int) -> None:
+    def hush(self, is_hushed: bool, now: int) -> list[Action]:
         """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
         self._is_hushed = is_hushed
-        if self.state is State.HEAD and not is_hushed:
+        if self.state is State.HEAD and not is_hushed and not self.is_waiting:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
+        return self._take_actions()
 
     @property
     def needs_world(self) -> bool:
         """Whether the world has something to hear or to decide."""
-        return bool(self.events) or (self.state is State.ASKED and not self.connection)
+        return bool(self.events) or self.is_to_be_ruled
+
+    @property
+    def is_to_be_ruled(self) -> bool:
+        """Whether the request has got its number, or is to get it, and the rules on requests follow now."""
+        return self.state is State.ASKED and not (self.is_ruled or self.is_waiting or self.blocks(Side.CLIENT))
+
+    def greet(self, links: Sequence[Link], now: int) -> list[Action]:
+        """A client has been accepted: rules may let it wait before anything is read."""
+        self._now = now
+        if self.state is State.HEAD and self._begin_wait(Moment.ACCEPT, links):
+            self._timers.pop((Timer.HEAD, Side.CLIENT))
+            self._set_pause(Side.CLIENT, "wait", True)
+        return self._take_actions()
 
     def admit(self, client: str, connection: int, question: bytes, mask: bytes, now: int) -> None:
         """The request has its number. Rules follow, then `dial` unless one of them answers it.
@@ -95,6 +114,20 @@ class Opening(Legs):
         self.client, self.connection = client, connection
         self._question, self._mask = question, mask
         self.wants_dial = True
+
+    def delay_request(self, now: int) -> list[Action]:
+        """Let the request wait, if a rule says so, before it meets the rules on requests and is passed on."""
+        self._now = now
+        self._begin_wait(Moment.ASK, self.links.values())
+        return self._take_actions()
+
+    def found_ended(self, side: Side, now: int) -> list[Action]:
+        """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
+        self._now = now
+        self.events.append(Ended(side, "fin, not read yet", None, ""))
+        if side is Side.CLIENT:
+            self._cut_wait_short()
+        return self._take_actions()
 
     def dial(self, now: int) -> list[Action]:
         """Connect to the upstream."""
@@ -119,7 +152,7 @@ class Opening(Legs):
         self._reader = HeadReader(from_client=False)
         if leg.pauses:
             self._actions.append(Pause(Side.SERVER))
-        if not self.is_silent:
+        if not self.blocks(Side.CLIENT):
             self._ask()
         return self._take_actions()
 
@@ -128,7 +161,7 @@ class Opening(Legs):
         self._now = now
         self.events.append(Dialled(error))
         self.legs[Side.SERVER].fate = Fate.GONE
-        if self.state is State.DIALLING and not self.is_silent:
+        if self.state is State.DIALLING and not self.blocks(Side.SERVER):
             self._upstream_failed(f"the upstream can't be reached: {error}", UNREACHED)
         elif self.state is State.DIALLING:
             self.legs[Side.SERVER].is_lost = True
@@ -138,6 +171,9 @@ class Opening(Legs):
     # -- heads ------------------------------------------------------------------------------------------------------
 
     def _read_request(self, data: bytes) -> None:
+        if self.is_waiting:
+            self._early += data  # read before the loop could stop reading
+            return
         if data[0] == _TLS_HELLO and not self._reader.begun:
             self._refuse_head(BadHead(400, "a TLS hello came to a plaintext port"))
             return
@@ -149,7 +185,7 @@ class Opening(Legs):
         except BadHead as bad:
             self._refuse_head(bad)
             return
-        self._timers.pop((Timer.HEAD, Side.CLIENT))
+        self._timers.pop((Timer.HEAD, Side.CLIENT), None)  # none where it has run out unanswered
         self.state = State.ASKED
         if self._reader.rest:
             self._keep_early(self._reader.rest)
@@ -181,13 +217,14 @@ class Opening(Legs):
 
     def _ask(self) -> None:
         """Send the request to the upstream, if it is not there yet, and wait for the answer."""
-        self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
+        if not self.blocks(Side.SERVER):
+            self._timers[Timer.ANSWER, Side.SERVER] = self._now + ANSWER_TIME
         if not self._has_asked:
             self._has_asked = True
             self._actions.append(Send(Side.SERVER, self._question))
 
     def _read_answer(self, data: bytes) -> None:
-        if self.is_silent:
+        if self.blocks(Side.SERVER) or self._kept_answer:
             self._keep_late(data)
             return
         assert self.request is not None
@@ -208,17 +245,52 @@ class Opening(Legs):
             self._upstream_failed(bad.reason)
             return
         self._timers.pop((Timer.ANSWER, Side.SERVER), None)
-        self.events.append(Answered(response.status, "server", ""))
-        self._actions.append(Send(Side.CLIENT, raw))
-        if response.status == 101:
-            self._open(response)
+        if self._begin_wait(Moment.ANSWER, self.links.values()):
+            self._kept_answer = response
         else:
+            self._pass_answer(response)
+
+    def _pass_answer(self, response: Response) -> None:
+        assert self.request is not None
+        late = self._reader.rest + self._take_late()
+        self.events.append(Answered(response.status, "server", ""))
+        if response.status == 101:
+            self._actions.append(Send(Side.CLIENT, self._spoiled(response, self.request)))
+            self._open(response, late)
+        else:
+            self._actions.append(Send(Side.CLIENT, response.raw))
             self.state = State.REFUSED
             self._early.clear()
-            self._pass_body(self._reader.rest)
+            self._pass_body(late)
+
+    def _take_late(self) -> bytes:
+        late = bytes(self._late)
+        self._late.clear()
+        self._set_pause(Side.SERVER, "late", False)
+        return late
+
+    def _end_wait(self) -> None:
+        match self.state:
+            case State.HEAD:
+                self._timers[Timer.HEAD, Side.CLIENT] = self._now + HEAD_TIME
+                self._set_pause(Side.CLIENT, "wait", False)
+                early = bytes(self._early)
+                self._early.clear()
+                if early:
+                    self._read_request(early)
+            case State.ANSWER if self._kept_answer and not self.blocks(Side.SERVER):
+                self._pass_kept_answer()
+            case _:
+                pass  # the world goes on with a request, a heal with what is silent
+
+    def _pass_kept_answer(self) -> None:
+        assert self._kept_answer
+        answer, self._kept_answer = self._kept_answer, None
+        self._pass_answer(answer)
+        self._pass_server_end()
 
     def _read_refusal(self, data: bytes) -> None:
-        if self.is_silent:
+        if self.blocks(Side.SERVER):
             self._keep_late(data)
         else:
             self._pass_body(data)
@@ -255,16 +327,24 @@ class Opening(Legs):
             self._start_ending("client", "reset")
             self._reset_leg(Side.SERVER)
             return
-        if not server.is_lost and self.state is State.ANSWER:
+        if self._kept_answer:
+            if not self.is_waiting and not self.blocks(Side.SERVER):
+                self._pass_kept_answer()
+            return
+        if not server.is_lost and self.state is State.ANSWER and not self.blocks(Side.CLIENT):
             self._ask()
-        late = bytes(self._late)
-        self._late.clear()
-        self._set_pause(Side.SERVER, "late", False)
+        if self.blocks(Side.SERVER):
+            return
+        late = self._take_late()
         if late and self.state is State.ANSWER:
             self._read_answer(late)
         elif late:
             self._pass_body(late)
-        if not server.read_ended:
+        self._pass_server_end()
+
+    def _pass_server_end(self) -> None:
+        """The upstream's end, which came while its answer was kept back."""
+        if not self.legs[Side.SERVER].read_ended or self._kept_answer:
             return
         if self.state is State.TUNNEL:
             self._pass_end(Side.SERVER)

@@ -47,8 +47,13 @@ class Bucket:
         self._burst_time = burst * SECOND // fastest
 
     def piece(self, now: int) -> int:
-        rate, _ = self._at(max(now, self._since))
-        return max(1, min(PIECE_BYTES_MAX, rate * PIECE_TIME // SECOND))
+        at = max(self._free_at, now - self._burst_time)
+        rate, lasts = self._at(at)
+        while not rate and lasts is not None:
+            at += lasts
+            rate, lasts = self._at(at)
+        time = PIECE_TIME if lasts is None else min(PIECE_TIME, lasts)  # a piece over an edge would wait for the rest
+        return max(1, min(PIECE_BYTES_MAX, rate * time // SECOND))
 
     def reserve(self, size: int, now: int) -> int:
         self._free_at = self._behind(max(self._free_at, now - self._burst_time), size)

@@ -60,7 +60,7 @@ class Reader:
         return "the compressed stream was not followed from its first byte; new connections will be"
 
     def is_deflated(self, message: Message) -> bool:
-        return self._extension is Extension.DEFLATE and message.is_compressed
+        return self._extension is Extension.DEFLATE and message.is_compressed and not message.is_control
 
     def content(self, message: Message) -> bytes | None:
         """The message's payload as its sender meant it; None where it can't be read."""

@@ -106,10 +106,21 @@ class Leg(asyncio.Protocol):
         """End it by RST, also where a close is still waiting for its bytes to leave."""
         if self.transport is None:
             return
+        self._set_linger()
+        self.transport.abort()
+
+    def reset_behind(self) -> None:
+        """End it by RST once the kernel has what has been written."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._set_linger()
+            self.transport.close()
+
+    def _set_linger(self) -> None:
+        """The close to come sends RST, and no FIN."""
+        assert self.transport is not None
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
-        self.transport.abort()
 
     def set_reading(self) -> None:
         """Make the loop read, or not, as it was last asked to."""
@@ -191,8 +202,7 @@ class Relay:
             return True
         if state == _TCP_CLOSE_WAIT and not leg.has_told_end:
             leg.has_told_end = True
-            self.session.found_ended(leg.side)
-            self.after()
+            self.perform(self.session.found_ended(leg.side, monotonic_ns()))
         return False
 
     def perform(self, actions: list[Action]) -> None:
@@ -227,9 +237,9 @@ class Relay:
             case Release(side):
                 if transport := self._transport(side):
                     transport.close()
-            case Reset(side):
+            case Reset(side, behind):
                 if leg := self.legs[side]:
-                    leg.abort()
+                    leg.reset_behind() if behind else leg.abort()
             case Dial():
                 self.rim.dial(self)
 

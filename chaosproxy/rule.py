@@ -27,6 +27,10 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Path = tuple[str | int, ...]
 
+# Of the conditions, those that speak of messages and not of whole connections.
+_OF_SINGLE_MESSAGES = ("opcode", "event", "channel", "text", "json_values", "size", "age", "nth", "every", "first")
+_OF_MESSAGES = ("sender", *_OF_SINGLE_MESSAGES)
+
 
 class Misuse(NamedTuple):
     """Values that don't go together. `at` is the path, from the model that found it on, of what to change."""
@@ -69,30 +73,49 @@ class Rule(Model):
         return self
 
     def _misfits(self) -> Iterator[Misuse]:
-        moments, when, name = self.fault.moments, self.when, self.fault_name
-        if moments == {Moment.LISTEN}:
+        moments, when, at = self.fault.acts_at, self.when, getattr(self.fault, "at", None)
+        name = f"{self.fault_name} at {at}" if at else self.fault_name
+        if getattr(self.fault, "over", 0) and when.names_messages:
+            yield Misuse(
+                "over: spreads one blow at all live connections; it can't be used with a condition on messages",
+                (self.fault_name, "over"),
+            )
+        unfit = self.fault.unfit()
+        if unfit is not None:
+            for key in when.given(*unfit):
+                field = "sender" if key == "from" else key
+                yield Misuse(f"{key}: can't be used here: {unfit[field]}", ("when", key))
+        elif moments == {Moment.LISTEN}:
             if when != Match():
                 substitutes = "(to pick connections, use reset: {at: accept} or reject)"
                 yield Misuse(f"{name} acts on the one listener and takes no when: {substitutes}", ("when",))
-        elif getattr(self.fault, "at", None) == "accept":
+        elif at == "accept":
             if when.model_copy(update={"chance": None}) != Match():
-                yield Misuse(f"{name} at accept knows nothing of the request yet and takes only chance:", ("when",))
-        elif Moment.MESSAGE not in moments:
-            for key in when.given("sender", "opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+                yield Misuse(f"{name} knows nothing of the request yet and takes only chance:", ("when",))
+        elif self.fault.is_for_first:
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
-                    f"{name} acts on the upgrade request, before there are messages; {key}: can't be used "
+                    f"{name} acts on the first message of each direction, whatever it is; {key}: can't be used "
+                    "(from:, connection:, path:, header: and chance: can)",
+                    ("when", key),
+                )
+        elif Moment.MESSAGE not in moments:
+            begin = next(moment.value for moment in Moment if moment in moments)
+            for key in when.given(*_OF_MESSAGES):
+                yield Misuse(
+                    f"{name} acts {begin}, before there are messages; {key}: can't be used "
                     "(connection:, path:, header: and chance: can)",
                     ("when", key),
                 )
         elif self.fault.is_pacing:
-            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first", "age"):
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"{name} acts on all bytes of a connection, not on single messages; {key}: can't be used "
                     "(from:, connection:, path:, header: and chance: can; to delay single messages use latency)",
                     ("when", key),
                 )
         elif self.fault.recurs is not None and when.names_messages:
-            for key in when.given("opcode", "event", "channel", "size", "nth", "every", "first"):
+            for key in when.given(*_OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"interval: repeats {name} by time, {key}: by messages; leave one of them out", ("when", key)
                 )
@@ -105,10 +128,15 @@ class Rule(Model):
                 )
 
     @property
+    def harms_server(self) -> bool:
+        """Whether it may do harm to a server that is not one's own."""
+        return self.fault.harms_server or (self.fault.harms_receiver and self.when.sender != "server")
+
+    @property
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
         at_accept = getattr(self.fault, "at", None) == "accept"
-        opens = self.fault.moments - {Moment.LISTEN, Moment.ASK} and not at_accept
+        opens = self.fault.is_timing or (self.fault.acts_at - {Moment.LISTEN, Moment.ASK} and not at_accept)
         return "" if opens or self.when != Match() else self.fault_name
 
     @property

@@ -5,80 +5,53 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from .engine import Direction, Lane, Limits
+from .endings import Endings
+from .engine import Direction
 from .events import (
     Action,
     Break,
     Close,
-    Closed,
-    Cut,
+    CutLater,
     Effect,
     Ended,
+    EndLater,
     Finish,
-    Heal,
+    HalfClose,
     Healed,
     Hold,
     Insert,
     Leg,
-    Mode,
     Opened,
     Other,
     Reply,
-    Send,
     Silence,
-    Struck,
-    Suppressed,
 )
-from .legs import REPLY_TIME, Fate, State, Timer
-from .link import Link
-from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
+from .lanes import Lane, Limits
+from .legs import Fate, State, Timer
+from .link import Link, rank
 from .reading import Reading
-from .recurring import Recurring
 from .tally import Tally
-from .units import SECOND
-from .wire.frames import SIDES, Side, build_close
-from .wire.http import (
-    Response,
-    build_answer,
-)
+from .wire.frames import SIDES, Side
+from .wire.http import Response
 from .wire.inflate import Negotiated
 
-CUT_TIME = 1 * SECOND  # for the end of the frame in flight, before an injected close
 
-_GOING_AWAY = 1001
-_HALF_OPEN = "the connection is half-open: nothing leaves"
-
-
-class _Silent(NamedTuple):
-    link: Link | None
-    silence: Silence
-
-
-class Session(Opening):
+class Session(Endings):
     """A client's connection and the upstream's, from accept to the end of both."""
 
     direction_type: ClassVar[type[Direction]] = Direction
 
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
-        super().__init__(now)
+        super().__init__(tally, now)
         self.number = number  # of the attempt, in the order of accepts
-        self.links: dict[str, Link] = {}  # the rules in play, by id
         self.accepted_at = now
-        self.opened_at: int | None = None
-        self._tally = tally
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
         self.directions = tuple(
             self.direction_type(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
         )
-        self.ended_by = ""  # who began the end
-        self._how = ""
-        self._code: int | None = None
-        self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
-        self._silences: dict[str, _Silent] = {}
-        self._recurring = Recurring()
 
     # -- what the relay asks ----------------------------------------------------------------------------------------
 
@@ -102,15 +75,12 @@ class Session(Opening):
             and self.directions[side].lane is Lane.PASS
             and self.legs[side].fate is Fate.OPEN
             and self.legs[side.other].fate is Fate.OPEN
+            and not self._plans[side]
         )
 
     @property
     def is_over(self) -> bool:
         return self.state is State.OVER
-
-    @property
-    def is_silent(self) -> bool:
-        return bool(self._silences)
 
     # -- what happened on the legs ----------------------------------------------------------------------------------
 
@@ -143,23 +113,28 @@ class Session(Opening):
         leg = self.legs[side]
         if leg.read_ended:
             return self._take_actions()
+        if side is Side.CLIENT:
+            self._cut_wait_short()
         leg.read_ended = True
         self._tell_end(side, "fin")
         match self.state:
             case State.TUNNEL:
                 self._pass_end(side)
+                self._answer_ends()
             case State.HEAD:
                 self._start_ending("client", "fin")
                 self._finish_leg(Side.CLIENT)
-            case _ if self._silences:
-                pass  # remembered; performed at heal
+            case State.ENDING if self.is_mute(side) or (Timer.KEEP, side) in self._timers:
+                pass  # remembered; performed at heal, or when its time is up
+            case State.ENDING:
+                self._finish_leg(side)
+            case _ if self.blocks(side) or (self._kept_answer and side is Side.SERVER):
+                pass  # remembered; performed at heal, or behind the answer
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
                 self._start_ending("client", "fin")
                 self._finish_leg(Side.CLIENT)
-            case State.ENDING:
-                self._finish_leg(side)
             case _:
                 pass  # a client's early FIN is passed on when the upstream has answered
         self._maybe_release()
@@ -174,23 +149,20 @@ class Session(Opening):
         self._tell_end(side, error)
         leg.read_ended = leg.write_ended = leg.is_lost = True
         self._set_gone(side)
-        if self._silences and self.state is not State.HUNG:
+        if self._keeps_secret(side):
             self.directions[side].finish(now)
             if self._is_deserted:
                 self._note_end(side.label, error)
             self._maybe_release()
             return self._take_actions()  # remembered; performed at heal, after the held bytes
-        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER:
+        is_answered = self._kept_answer is not None
+        if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER and not is_answered:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
             self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
-
-    def found_ended(self, side: Side) -> None:
-        """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
-        self.events.append(Ended(side, "fin, not read yet", None, ""))
 
     def blocked(self, side: Side, is_blocked: bool, now: int) -> list[Action]:
         """The peer takes our bytes too slowly (or again): its counterpart's reading is paused (or resumed)."""
@@ -224,10 +196,13 @@ class Session(Opening):
         self._maybe_release()
         return self._take_actions()
 
-    def set_links(self, links: Sequence[Link], now: int) -> list[Action]:
-        """The rules in play have changed."""
-        self._now = now
+    def set_links(self, links: Sequence[Link]) -> None:
+        """The rules in play have changed. Heals follow, then `arm`."""
         self.links = {link.rule.id: link for link in links}
+
+    def arm(self, now: int) -> list[Action]:
+        """Let messages meet the rules in play from here on."""
+        self._now = now
         for direction in self.directions:
             self._arm(direction)
             self._let_go(direction)
@@ -238,11 +213,11 @@ class Session(Opening):
     def heal(self, link: Link, now: int) -> list[Action]:
         """A rule has ended: undo what its fault says is undone."""
         self._now = now
-        silent = self._silences.pop(link.rule.id, None)
-        if link.has_acted and self.state is not State.ENDING:
+        is_silent = link.rule.id in self._silences
+        if link.has_acted and (is_silent or self.state is not State.ENDING):
             self.events.append(Healed(link.rule.id, link.fault.name))
-        if silent:
-            self._heal(link.rule.id, silent.silence)
+        self._forget_plans(link)
+        self._end_silence(link)
         self._maybe_release()
         return self._take_actions()
 
@@ -251,19 +226,19 @@ class Session(Opening):
         self._now = now
         if self.state is State.OVER:
             return []
-        if self._silences or self.state is State.ENDING:
+        was = self.state
+        for side in SIDES:
             # A silent or kept leg sends nothing but the RST that ends it; one that is ending does so in seconds.
-            self._start_ending(by, "reset")
-            self._silences.clear()
-            for side in SIDES:
-                if self.legs[side].fate is Fate.OPEN:
-                    self._reset_leg(side)
-        elif self.state is not State.TUNNEL:
+            if self.legs[side].fate is Fate.OPEN and (was is State.ENDING or self.is_mute(side)):
+                self._start_ending(by, "reset")
+                self._reset_leg(side)
+        self._silences.clear()
+        if was is State.TUNNEL:
+            self._inject_close(Close(leg, code, reason.encode(), after_held=False), None, by)
+        elif was is not State.ENDING:
             self._start_ending(by, "fin")
             for side in SIDES:
                 self._finish_leg(side)
-        else:
-            self._inject_close(Close(leg, code, reason.encode(), after_held=False), None, by)
         self._maybe_release()
         return self._take_actions()
 
@@ -277,7 +252,7 @@ class Session(Opening):
 
     # -- the tunnel -------------------------------------------------------------------------------------------------
 
-    def _open(self, response: Response) -> None:
+    def _open(self, response: Response, late: bytes) -> None:
         self.state = State.TUNNEL
         self.opened_at = self._now
         negotiated = Negotiated(response)
@@ -287,18 +262,29 @@ class Session(Opening):
         self._arm_recurring()
         extensions = b", ".join(response.values(b"sec-websocket-extensions")).decode("latin-1")
         self.events.append(Opened(extensions))
-        early, late = bytes(self._early), self._reader.rest
+        early = bytes(self._early)
         self._early.clear()
         self._set_pause(Side.CLIENT, "early", False)
-        if late:
-            self._carry(Side.SERVER, late)
-        if early and self.state is State.TUNNEL:
-            self._carry(Side.CLIENT, early)
+        self._strike_opened()
+        for side, data in ((Side.SERVER, late), (Side.CLIENT, early)):
+            if data and self.state is State.TUNNEL:
+                self._carry(side, data)
+            elif data and self.state is State.ENDING:
+                self._await_reply(side, data)
         if self.legs[Side.CLIENT].read_ended and self.state is State.TUNNEL:
             self._pass_end(Side.CLIENT)
 
+    def _strike_opened(self) -> None:
+        """Rules that hit new connections act before any byte behind the 101 leaves, unless they have acted already."""
+        for link in sorted(self.links.values(), key=lambda link: rank(link.fault)):
+            effect = link.fault.effect()
+            if effect is not None and link.acts_on_opening and not link.has_acted and link.hits_connection():
+                self._do(link, effect)
+
     def _carry(self, side: Side, data: bytes) -> None:
         direction = self.directions[side]
+        if direction.is_shut:
+            self._undelivered[side] += len(data)
         direction.receive(data, self._now)
         self._let_go(direction)
 
@@ -308,6 +294,8 @@ class Session(Opening):
         direction.release(self._now)
         self._flush(direction)
         self._set_pause(side, "held", direction.holding.is_full)
+        if self._pending:
+            self._close_behind_held()
         leg, other = self.legs[side], self.legs[side.other]
         if other.fate is Fate.CUTTING and not direction.is_inside_frame:
             self._say_farewell(side.other)
@@ -319,22 +307,14 @@ class Session(Opening):
             self._note_end(side.label, "close")
 
     def _flush(self, direction: Direction) -> None:
-        if (data := direction.holding.take()) and not self.legs[direction.side.other].write_ended:
-            self._actions.append(Send(direction.side.other, data))
+        if data := direction.holding.take():
+            self._let_out(direction.side, data)
 
     def _pass_end(self, side: Side) -> None:
         """One side has ended: EOF goes to the other behind what is held."""
         direction = self.directions[side]
         direction.finish(self._now)
         self._let_go(direction)
-
-    def _end_other(self, side: Side) -> None:
-        if self.legs[side].is_lost:
-            self._start_ending(side.label, "reset")
-            self._reset_leg(side.other)
-        else:
-            self._end_leg(side.other)
-            self._note_end(side.label, "fin")
 
     def _arm(self, direction: Direction) -> None:
         """Tell a direction which rules may act on its messages."""
@@ -349,21 +329,36 @@ class Session(Opening):
     def _recur(self, link: Link) -> None:
         effect = link.fault.effect()
         assert effect is not None
-        link.has_struck_connection = False  # each time counts
+        if link.strikes and not self._silences:
+            self._tally.strike(link.fault.name)  # each time counts, and the first is worth a line
         self._do(link, effect)
 
     # -- effects ----------------------------------------------------------------------------------------------------
 
     def _do(self, link: Link | None, effect: Effect, side: Side | None = None, message: int | None = None) -> None:
-        if link and self._silences and not isinstance(effect, Silence | Hold):
-            self._suppress(link, _HALF_OPEN)
-            return
         if self.state in (State.ENDING, State.OVER):
             return
-        if isinstance(effect, Close | Insert) and self.state is not State.TUNNEL:
-            self._suppress(link, "the connection is not open yet")
-            return
-        self._struck(link, side, message)
+        is_open = self.state is State.TUNNEL
+        match effect:
+            case EndLater() | CutLater() if not is_open:
+                return  # it will be told again when it has opened
+            case Close(leg) | Finish(leg) | Break(leg) | HalfClose(leg) | Insert(leg) if not self._reaches(
+                link, leg.sides
+            ):
+                return
+            case Reply() if not self._reaches(link, (Side.CLIENT,)):
+                return
+            case Close() | HalfClose() | Insert() if not is_open:
+                self._suppress(link, "the connection is not open yet")
+                return
+            case EndLater(delay) if link:
+                self._slow[link.rule.id] = (link, delay)  # it strikes when it lets a FIN wait
+                return
+            case CutLater() if link and side is None:
+                self._plan_cut(link, effect, None)  # it strikes when it cuts
+                return
+            case _:
+                self._struck(link, side, message)
         match effect:
             case Reply(data):
                 self.wants_dial = False
@@ -373,10 +368,14 @@ class Session(Opening):
                 self.state = State.HUNG
             case Close():
                 self._inject_close(effect, link, "rule")
-            case Finish(leg, other):
-                self._finish(leg, other)
+            case Finish():
+                self._finish(effect)
             case Break():
                 self._break(effect, "rule" if link else "proxy")
+            case HalfClose(leg):
+                self._half_close(leg.sides[0])
+            case CutLater() if link:
+                self._plan_cut(link, effect, side)
             case Silence():
                 self._fall_silent(link, effect)
             case Insert():
@@ -389,209 +388,6 @@ class Session(Opening):
             is_control = not insert.raw and all(shape.first & 0x08 for shape in insert.shapes)
             self.directions[side.other].insert(data, is_control=is_control, now=self._now)
             self._let_go(self.directions[side.other])
-
-    def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
-        if link and (message is not None or not link.has_struck_connection):
-            link.has_acted = link.has_struck_connection = True
-            link.strikes += 1
-            turn = None if side is None else link.dice[side].ordinal
-            self._tally.strike(link.fault.name)
-            self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
-
-    def _suppress(self, link: Link | None, reason: str) -> None:
-        if link:
-            self.events.append(Suppressed(link.rule.id, link.fault.name, reason))
-
-    def _break(self, effect: Break, by: str) -> None:
-        self._start_ending(by, "reset")
-        for side in effect.leg.sides:
-            self._reset_leg(side)
-        if effect.leg is not Leg.BOTH:
-            self._end_by(effect.leg.sides[0].other, effect.other)
-
-    def _finish(self, leg: Leg, other: Other) -> None:
-        self._start_ending("rule", "fin")
-        for side in leg.sides:
-            self._finish_leg(side)
-        if leg is not Leg.BOTH:
-            self._end_by(leg.sides[0].other, other)
-
-    def _end_by(self, side: Side, other: Other) -> None:
-        match other:
-            case Other.FIN:
-                self._finish_leg(side)
-            case Other.RESET:
-                self._reset_leg(side)
-            case Other.KEEP if self.legs[side].read_ended:
-                self._finish_leg(side)  # its peer has ended already: there is nothing to keep it for
-            case Other.KEEP:
-                self._resume(side)  # read and discarded, so that its peer's end is seen
-
-    def _inject_close(self, close: Close, link: Link | None, by: str) -> None:
-        if close.after_held:
-            due = max((self.directions[side.other].holding.last_due for side in close.leg.sides), default=0)
-            if self._pending or due > self._now:
-                if not self._pending:
-                    self._pending = (close._replace(after_held=False), link, by)
-                    self._timers[Timer.AFTER_HELD, Side.CLIENT] = due
-                return
-        self._start_ending(by, "close", close.code)
-        for side in SIDES:
-            leg = self.legs[side]
-            if leg.fate is not Fate.OPEN:
-                continue
-            if leg.write_ended:
-                self._finish_leg(side)
-                continue
-            leg.awaits_reply = side in close.leg.sides
-            code, reason = (close.code, close.reason) if leg.awaits_reply else (_GOING_AWAY, b"")
-            leg.farewell = build_close(code, reason, self._mask if side is Side.SERVER else b"")
-            if self.directions[side.other].is_inside_frame:
-                leg.fate = Fate.CUTTING
-                self._timers[Timer.CUT, side] = self._now + CUT_TIME
-                self._resume(side.other)
-            else:
-                self._say_farewell(side)
-
-    def _say_farewell(self, side: Side) -> None:
-        """Send the close frame; its reply is behind whatever the peer has sent, so it is read even if it was paused."""
-        leg = self.legs[side]
-        self._timers.pop((Timer.CUT, side), None)
-        self._actions.append(Send(side, leg.farewell))
-        leg.fate = Fate.CLOSING
-        self._resume(side)
-        if leg.awaits_reply and not leg.read_ended and not self.directions[side].splitter.has_closed:
-            self._timers[Timer.REPLY, side] = self._now + REPLY_TIME
-        else:
-            self._finish_leg(side)
-
-    def _await_reply(self, side: Side, data: bytes) -> None:
-        """A leg is being ended: what still comes is discarded, but for the rest of a frame that has begun to leave."""
-        direction = self.directions[side]
-        leg = self.legs[side]
-        if leg.fate in (Fate.CUTTING, Fate.CLOSING) or self.legs[side.other].fate is Fate.CUTTING:
-            direction.receive(data, self._now)
-            self._let_go(direction)
-            if leg.fate is Fate.CLOSING and direction.splitter.has_closed:
-                self._finish_leg(side)
-
-    # -- half-open --------------------------------------------------------------------------------------------------
-
-    def _fall_silent(self, link: Link | None, silence: Silence) -> None:
-        key = link.rule.id if link else ""
-        self._silences[key] = _Silent(link, silence)
-        self._timers.pop((Timer.ANSWER, Side.SERVER), None)
-        if silence.mode is Mode.FREEZE:
-            for side in silence.leg.sides:
-                self._set_pause(side, f"frozen {key}", True)
-        self._set_gates()
-
-    def _set_gates(self) -> None:
-        heals = [silent.silence.heal for silent in self._silences.values()]
-        gate = next((heal for heal in (Heal.RESET, Heal.DISCARD, Heal.FLUSH) if heal in heals), None)
-        for direction in self.directions:
-            direction.release(self._now)
-            self._flush(direction)
-            direction.set_gate(gate, self._now)
-
-    def _heal(self, key: str, silence: Silence) -> None:
-        if silence.heal is Heal.RESET or (self.state is not State.TUNNEL and silence.heal is Heal.DISCARD):
-            self._start_ending("rule", "reset at heal")
-            for side in SIDES:
-                self._reset_leg(side)
-            return
-        self._set_gates()
-        match self.state:
-            case State.TUNNEL:
-                for direction in self.directions:
-                    self._let_go(direction)
-            case _ if self._silences:
-                pass
-            case State.ASKED if self.legs[Side.CLIENT].is_lost:
-                self._start_ending("client", "reset")
-            case State.DIALLING if self.legs[Side.SERVER].is_lost:
-                self._upstream_failed("the upstream can't be reached", UNREACHED)
-            case State.ANSWER | State.REFUSED:
-                self._proceed()
-            case State.HUNG if self.legs[Side.CLIENT].read_ended:
-                self._start_ending("client", "fin")
-                self._finish_leg(Side.CLIENT)
-            case _:
-                pass
-        for side in SIDES:
-            self._set_pause(side, f"frozen {key}", False)
-
-    # -- ends -------------------------------------------------------------------------------------------------------
-
-    def _start_ending(self, by: str, how: str, code: int | None = None) -> None:
-        """From here on nothing is carried, but for the rest of frames that have begun to leave."""
-        if self.state in (State.ENDING, State.OVER):
-            return
-        self._note_end(by, how, code)
-        if self.state is State.TUNNEL:
-            for direction in self.directions:
-                direction.release(self._now)
-                self._flush(direction)
-                direction.shut(self._now)
-                self._flush(direction)
-        self.state = State.ENDING
-        self._carries = False
-        self.wants_dial = False
-        self._timers.clear()
-        self._recurring.clear()
-
-    def _note_end(self, by: str, how: str, code: int | None = None) -> None:
-        if not self.ended_by:
-            self.ended_by, self._how, self._code = by, how, code
-
-    def _time_out(self, timer: Timer, side: Side) -> None:
-        match timer:
-            case Timer.HEAD if self._is_hushed:
-                pass
-            case Timer.HEAD:
-                reason = f"no complete request head within {HEAD_TIME // SECOND} s"
-                self._answer(408, "proxy", reason, build_answer(408, body=f"chaosproxy: {reason}\n"))
-            case Timer.ANSWER:
-                reason = f"the upstream did not answer within {ANSWER_TIME // SECOND} s"
-                self._answer(504, "proxy", reason, build_answer(504, body=f"chaosproxy: {reason}\n"))
-            case Timer.AFTER_HELD:
-                assert self._pending
-                pending, self._pending = self._pending, None
-                if self._silences:
-                    self._suppress(pending[1], _HALF_OPEN)
-                else:
-                    self._inject_close(*pending)
-            case Timer.CUT:
-                self.events.append(Cut(side))
-                self._reset_leg(side)
-            case Timer.REPLY if self.legs[side].fate is Fate.CLOSING:
-                self._finish_leg(side)
-            case Timer.REPLY:
-                self._release(side)
-
-    def _maybe_release(self) -> None:
-        """Let go of legs on which both ways have ended; tell the end when both legs are gone."""
-        for side in SIDES:
-            leg = self.legs[side]
-            if leg.fate is not Fate.GONE and leg.is_connected and leg.read_ended and leg.write_ended:
-                self._release(side)
-        if self.state is not State.OVER and self._is_deserted:
-            if not self.ended_by:
-                self._note_end("client", "fin")
-            self.state = State.OVER
-            self._timers.clear()
-            if self._how == "close" and self._code is None and self.ended_by in ("client", "server"):
-                by = Side.CLIENT if self.ended_by == "client" else Side.SERVER
-                self._code = self.directions[by].splitter.close_status[0]
-            self.events.append(Closed(self.ended_by, self._how, self._code))
-
-    @property
-    def _is_deserted(self) -> bool:
-        """Whether both legs are gone, or the server's never came."""
-        client, server = self.legs
-        if client.fate is not Fate.GONE:
-            return False
-        return server.fate is Fate.GONE or (not server.is_connected and self.state is not State.DIALLING)
 
     def _tell_end(self, side: Side, how: str) -> None:
         code, reason = self.directions[side].splitter.close_status

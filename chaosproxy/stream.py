@@ -6,10 +6,11 @@ comes; what changes bytes goes by their position in the stream, block by block.
 
 from collections.abc import Callable
 
-from .engine import Direction, Lane, Limits
+from .engine import Direction
 from .events import Effect, Event, Struck
 from .faults import BLOCK_BYTES, Delivery
 from .holding import Held
+from .lanes import Lane, Limits
 from .link import Link
 from .reading import Reading
 from .tally import Tally

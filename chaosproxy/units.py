@@ -42,6 +42,12 @@ class Nothing(Enum):
 NOTHING: Final = Nothing.NOTHING
 
 
+class Quoted(str):
+    """Text that was written in quotes. It matters only where plain text may mean a number, true, false or null."""
+
+    __slots__ = ()
+
+
 def expected(what: str) -> PydanticCustomError:
     """An error that says what a value should have been; the reader of the profile adds what it got and where."""
     return PydanticCustomError("expected", "{what}", {"what": what})

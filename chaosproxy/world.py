@@ -9,19 +9,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from .engine import Limits
+from .blows import Blows
 from .events import (
     Accepted,
     Action,
     Answered,
     Asked,
-    Break,
-    Close,
     Closed,
     DialDelayed,
     Established,
     Event,
-    Finish,
     Hold,
     Leg,
     Listening,
@@ -33,8 +30,9 @@ from .events import (
     Subscribed,
 )
 from .faults import Dice, Hits, Moment
+from .lanes import Limits
 from .legs import State
-from .link import Link
+from .link import Link, rank
 from .match import Match
 from .pacing import Pacer
 from .profile import BoundRule, Profile, Rule
@@ -128,13 +126,14 @@ class World:
         self._subscribed: dict[int, set[str]] = {}
         self._opened = 0  # since the phase began
         self._closed = 0
+        self._blows = Blows()
         self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        times = [self.timeline.deadline]
+        times = [self.timeline.deadline, self._blows.deadline]
         times += [expiry for _, expiry in self._live.values()]
         if self._waiting and self._dials:
             times.append(self._dials[0] + SECOND)
@@ -146,6 +145,7 @@ class World:
             if expiry is not None and expiry <= now:
                 self._drop_live(rule_id, rule, "expired", now)
         self._advance(now)
+        self._strike_planned(now)
         self._dial_waiting(now)
         return self._take_steps()
 
@@ -168,11 +168,13 @@ class World:
         session.hush(self._is_hushed, now)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
-        for active in self._active.values():
-            if getattr(active.rule.fault, "at", None) == "accept":
-                link = self._link(active, session)
-                if link.hits_connection():
-                    self.steps.append((session, session.strike(link, now)))
+        at_accept = [rule for rule in self._active.values() if getattr(rule.rule.fault, "at", None) == "accept"]
+        links = [self._link(active, session) for active in at_accept]
+        for link in links:
+            if link.acts_on_connections and link.hits_connection():
+                self.steps.append((session, session.strike(link, now)))
+        if links:
+            self.steps.append((session, session.greet(links, now)))
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
         return session
@@ -180,7 +182,7 @@ class World:
     def settle(self, session: Session, now: int) -> list[Step]:
         """Hear what happened on a session, and decide what follows. Its own actions have been performed."""
         self._hear(session, now)
-        if session.state is State.ASKED and not session.connection:
+        if session.is_to_be_ruled:
             self._admit(session, now)
         self._advance(now)
         if session.is_over and not session.events:
@@ -267,7 +269,6 @@ class World:
                     self._opened += 1
                     self.totals.opened += 1
                     self._count_outcome("opened")
-                    self._strike_opened(session, now)
                 case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
                     session.was_answered = True
                     self._count_outcome(f"refused_{status // 100}xx")
@@ -304,6 +305,18 @@ class World:
     # -- admitting --------------------------------------------------------------------------------------------------
 
     def _admit(self, session: Session, now: int) -> None:
+        if not session.connection:
+            self._number(session, now)
+            self.steps.append((session, session.delay_request(now)))
+        if session.is_to_be_ruled:
+            self._rule(session, now)
+        self._hear(session, now)
+        if session.wants_dial and session.is_ruled and not session.blocks(Side.CLIENT):
+            self._waiting.append(session)
+            self._dial_waiting(now)
+
+    def _number(self, session: Session, now: int) -> None:
+        """A complete upgrade request has come."""
         request = session.request  # None where it is opaque
         self._start(now)
         client = self._identify(request)
@@ -316,14 +329,14 @@ class World:
             self.told.append(Told(now, session, Asked(client, number, request.path, names)))
         links = [self._link(active, session) for active in self._active.values()]
         links = [link for link in links if link.when.takes_connection(number, request)]
-        self.steps.append((session, session.set_links(links, now)))
-        for link in sorted(links, key=_strength):
+        session.set_links(links)
+
+    def _rule(self, session: Session, now: int) -> None:
+        """The request is through: rules may answer it, or keep it."""
+        session.is_ruled = True
+        for link in sorted(session.links.values(), key=lambda link: rank(link.fault)):
             if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
-        self._hear(session, now)
-        if session.wants_dial and not session.is_silent:
-            self._waiting.append(session)
-            self._dial_waiting(now)
 
     def _question(self, request: Request | None) -> bytes:
         """The request as the upstream gets it."""
@@ -347,7 +360,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial and not session.is_silent:
+            if session.state is State.ASKED and session.wants_dial and not session.blocks(Side.CLIENT):
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -397,10 +410,15 @@ class World:
         self._set_listener(not refuses and not self.is_draining, reason, now)
         kept = {id(active) for active in self._active.values()}
         ended = [active for active in before.values() if id(active) not in kept]
-        self._heal_ended(ended, now)
+        healing = self._links_of(ended)
+        self._relink()  # before the heals: a connection that one of them lets open meets the new rules
+        for session, link in healing:
+            self.steps.append((session, session.heal(link, now)))
         self._hush(now)
-        self._relink(now)
-        for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
+        for session in self._in_order():
+            if session.connection:
+                self.steps.append((session, session.arm(now)))
+        for active in sorted(started, key=lambda active: rank(active.rule.fault)):
             self._strike_live(active, now)
         self._dial_healed(now)
 
@@ -410,7 +428,7 @@ class World:
         if bool(effects) != self._is_hushed:
             self._is_hushed = bool(effects)
             for session in self.sessions.values():
-                session.hush(self._is_hushed, now)
+                self.steps.append((session, session.hush(self._is_hushed, now)))
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
@@ -427,22 +445,20 @@ class World:
             if not is_open and not self.is_draining:
                 self.tally.strike("refuse")
 
-    def _heal_ended(self, ended: Iterable[_Active], now: int) -> None:
-        for active in ended:
-            for session in self._in_order():
-                link = session.links.get(active.rule.id)
-                if link is not None:
-                    self.steps.append((session, session.heal(link, now)))
+    def _links_of(self, ended: Iterable[_Active]) -> list[tuple[Session, Link]]:
+        ids = [active.rule.id for active in ended]
+        sessions = self._in_order()
+        return [(session, session.links[rule]) for rule in ids for session in sessions if rule in session.links]
 
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
-                if session not in self._waiting:
-                    self._waiting.append(session)
+            is_asking = session.state is State.ASKED and session.wants_dial and session.is_ruled
+            if is_asking and not session.blocks(Side.CLIENT) and session not in self._waiting:
+                self._waiting.append(session)
         self._dial_waiting(now)
 
-    def _relink(self, now: int) -> None:
+    def _relink(self) -> None:
         for session in self._in_order():
             if not session.connection:
                 continue
@@ -454,19 +470,16 @@ class World:
                     if not link.when.takes_connection(session.connection, session.request):
                         continue
                 links.append(link)
-            self.steps.append((session, session.set_links(links, now)))
+            session.set_links(links)
 
     def _strike_live(self, active: _Active, now: int) -> None:
-        for session in self._in_order():
-            link = session.links.get(active.rule.id)
-            if link and _acts_on_live(link) and not session.is_over and link.hits_connection():
-                self.steps.append((session, session.strike(link, now)))
+        links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
+        hit = [(session, link) for session, link in links if link and _acts_on_live(link) and link.hits_connection()]
+        self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
+        self._strike_planned(now)
 
-    def _strike_opened(self, session: Session, now: int) -> None:
-        """A connection has opened: faults that hit new ones act, unless they have when their phase began."""
-        for link in sorted(session.links.values(), key=_strength):
-            if _acts_on_opening(link) and not link.has_acted and link.hits_connection():
-                self.steps.append((session, session.strike(link, now)))
+    def _strike_planned(self, now: int) -> None:
+        self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
 
     def _in_order(self) -> list[Session]:
         """By connection number."""
@@ -486,14 +499,6 @@ class World:
         return steps
 
 
-# Stronger effects act first where several begin at once.
-_RANK = {Break: 0, Finish: 1, Close: 2, Silence: 3}
-
-
-def _strength(link: Link) -> int:
-    return _RANK.get(type(link.fault.effect()), 9)
-
-
 def _acts_on_asking(link: Link) -> bool:
     if Moment.ASK not in link.fault.moments or not link.acts_on_connections:
         return False
@@ -506,15 +511,9 @@ def _acts_on_live(link: Link) -> bool:
     return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
 
 
-def _acts_on_opening(link: Link) -> bool:
-    if Moment.OPEN not in link.fault.moments or not link.acts_on_connections or link.fault.recurs is not None:
-        return False
-    return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.NEW, Hits.ALL)
-
-
 def _reads(rule: Rule | BoundRule) -> bool:
     """Whether a rule has to read messages, or changes them."""
-    return rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments)
+    return rule.when.reads_content or (rule.fault.is_loss and bool(rule.fault.moments & {Moment.OPEN, Moment.MESSAGE}))
 
 
 def code_label(code: int | None) -> str:
@@ -530,8 +529,7 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     Of a compressed stream it can't, where the stream was not followed from its first byte on.
     """
     link = session.links.get(rule.id)
-    when = rule.when
-    needs_content = bool(when.size or when.event or when.channel) or rule.fault.is_loss
+    needs_content = rule.when.needs_content or rule.fault.is_loss
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
     return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))
@@ -539,5 +537,5 @@ def can_act(rule: BoundRule, session: Session) -> bool:
 
 def _keeps_all_waiting(rule: BoundRule) -> bool:
     """Whether no new connection is answered while the rule is in force."""
-    is_for_new = rule.fault.strikes in (Hits.NEW, Hits.ALL)
+    is_for_new = Moment.ASK in rule.fault.moments and rule.fault.strikes in (Hits.NEW, Hits.ALL)
     return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when == Match()

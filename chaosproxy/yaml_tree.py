@@ -1,8 +1,9 @@
 """Read YAML into a tree that knows where everything stands, and that takes nothing for what it isn't.
 
-Every scalar stays the text it was written as: no booleans, no sexagesimal numbers, no octal ones. What makes YAML
-dangerous or surprising is refused with its place: aliases, anchors, merge keys, tags, duplicate keys, more than one
-document, depth and size. The tree is built from PyYAML's events: its composer would expand aliases and recurse freely.
+Every scalar stays the text it was written as, marked where that was quoted: no booleans, no sexagesimal numbers, no
+octal ones. What makes YAML dangerous or surprising is refused with its place: aliases, anchors, merge keys, tags,
+duplicate keys, more than one document, depth and size. The tree is built from PyYAML's events: its composer would
+expand aliases and recurse freely.
 """
 
 import re
@@ -23,7 +24,7 @@ from yaml.events import (
 )
 
 from .problems import Path, Place, Problem, place_of, show, show_kind, show_path
-from .units import NOTHING, Nothing
+from .units import NOTHING, Nothing, Quoted
 
 TEXT_BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 64
@@ -158,7 +159,8 @@ class _Reader:
             return Node(place, self._mapping(events, path))
         if event.implicit[0] and not event.style and event.value in _NULLS:
             return Node(place, NOTHING)
-        return Node(place, self._text(event.value, place, path))
+        text = self._text(event.value, place, path)
+        return Node(place, Quoted(text) if event.style else text)
 
     def _text(self, value: str, place: Place, path: Path) -> str:
         try:

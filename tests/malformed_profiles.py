@@ -10,7 +10,10 @@ TOP = (
     "expected version, name, about, protocol, seed, starts, identify, compression, held_bytes_max, judged_bytes_max, "
     "repeat, rules or phases"
 )
-MATCH = "expected from, connection, path, header, opcode, event, channel, size, age, chance, nth, every or first"
+MATCH = (
+    "expected from, connection, path, header, opcode, event, channel, text, json, size, age, chance, nth, every "
+    "or first"
+)
 DURATION = "expected a duration with a unit, such as 500ms, 1.5s or 2m"
 SIZE = "expected a size with a unit, such as 512B, 64KiB or 1MB"
 COUNT = "expected a whole number in plain digits"
@@ -413,7 +416,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a typo in an option": (
         _RULE + "  - latency: {dely: 300ms}\n",
-        ("3:15: rules[0].latency.dely: expected delay, jitter or distribution, got dely; did you mean delay?",),
+        ("3:15: rules[0].latency.dely: expected delay, jitter, distribution or at, got dely; did you mean delay?",),
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",

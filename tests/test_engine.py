@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chaosproxy.engine import Lane
 from chaosproxy.events import Established, Framed, Limited, Pause, Resume, Struck, Suppressed, Unjudged
+from chaosproxy.lanes import Lane
 from chaosproxy.units import SECOND
 from chaosproxy.world import Options
 

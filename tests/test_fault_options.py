@@ -87,7 +87,7 @@ def test_a_timeline_that_begins_by_refusing_starts_at_launch() -> None:
         ("latency=300", "1:9: latency: expected a duration with a unit, such as 500ms, 1.5s or 2m, got 300"),
         (
             "latency={dely: 1s}",
-            "1:10: latency.dely: expected delay, jitter or distribution, got dely; did you mean delay?",
+            "1:10: latency.dely: expected delay, jitter, distribution or at, got dely; did you mean delay?",
         ),
         (
             "latency={delay: 1:30}",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosproxy.engine import Limits
 from chaosproxy.events import Accepted, Asked, Closed, Event, Framed, Listening, PhaseEntered, Reported, Struck
 from chaosproxy.journal import Journal, JournalError, Sink, open_journal, read_journal
+from chaosproxy.lanes import Limits
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session

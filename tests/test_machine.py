@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pydantic import ValidationError
 
 from chaosproxy.profile import RULES, BoundRule, Profile, bind
 from chaosproxy.units import SECOND
@@ -30,35 +31,89 @@ MATCHES = st.sampled_from(
     ]
 )
 HITS = st.sampled_from(["live", "new", "all"])
-OTHERS = st.sampled_from(["fin", "reset", "keep"])
+PEERS = st.sampled_from(["client", "server"])
+BLOWS = st.sampled_from(
+    [{"hits": "live"}, {"hits": "new"}, {"hits": "all"}, {"hits": "live", "over": "3s"}, {"hits": "all", "over": "1s"}]
+)
+ENDS = st.one_of(
+    st.builds(lambda leg, other: {"leg": leg, "other": other}, LEGS, st.sampled_from(["fin", "reset", "keep"])),
+    st.builds(lambda leg: {"leg": leg, "other": "keep", "keep_for": "7s"}, PEERS),
+)
 FAULTS = st.one_of(
     st.builds(lambda jitter: {"latency": {"delay": "300ms", "jitter": jitter}}, st.sampled_from(["0s", "100ms"])),
-    st.just({"drop": {}}),
+    st.sampled_from(
+        [
+            {"drop": {}},
+            {"bandwidth": {"rate": "100B/s"}},
+            {"bandwidth": {"rate": "1kB/s", "burst": "50B", "share": "all"}},
+            {"slice": {"size": "3B", "variation": "2B", "gap": "100ms"}},
+            {"stall": {}},
+            {"duplicate": {"copies": 2, "gap": "300ms"}},
+            {"duplicate": {}},
+            {"reorder": {"window": 2, "within": "1s"}},
+            {"fragment": {"size": "2B"}},
+        ]
+    ),
     st.builds(
-        lambda leg, mode, heal, hits: {"half_open": {"leg": leg, "mode": mode, "heal": heal, "hits": hits}},
+        lambda at, delay: {"latency": {"delay": delay, "at": at}},
+        st.sampled_from(["accept", "request", "response", "first_frame"]),
+        st.sampled_from(["300ms", "11s"]),
+    ),
+    st.builds(
+        lambda content, to, when: {"inject": {**content, **when, "to": to}},
+        st.sampled_from([{"text": "x"}, {"ping": "p"}, {"binary": "00"}]),
         LEGS,
+        st.sampled_from([{"hits": "live"}, {"hits": "new"}, {"hits": "all"}, {"interval": "300ms"}]),
+    ),
+    st.builds(
+        lambda whose, mode, heal, hits: {"half_open": {**whose, "mode": mode, "heal": heal, "hits": hits}},
+        st.one_of(st.builds(lambda leg: {"leg": leg}, LEGS), st.builds(lambda side: {"from": side}, PEERS)),
         st.sampled_from(["freeze", "blackhole"]),
         st.sampled_from(["flush", "discard", "reset"]),
         HITS,
     ),
+    st.sampled_from([{"swallow_ping": {}}, {"swallow_pong": {}}]),
     st.builds(
-        lambda to, after, hits: {"close": {"code": 3000, "to": to, "after_held": after, "hits": hits}},
+        lambda to, then, after, hits: {"close": {"code": 3000, "to": to, "then": then, "after_held": after, **hits}},
         LEGS,
+        st.sampled_from(["reply", "fin", "reset", "nothing"]),
         st.booleans(),
-        HITS,
+        BLOWS,
     ),
-    st.builds(lambda leg, other, hits: {"reset": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
-    st.builds(lambda leg, other, hits: {"fin": {"leg": leg, "other": other, "hits": hits}}, LEGS, OTHERS, HITS),
+    st.builds(lambda ends, hits: {"reset": {**ends, **hits}}, ENDS, BLOWS),
+    st.builds(lambda ends, hits: {"fin": {**ends, **hits}}, ENDS, BLOWS),
+    st.builds(lambda leg, hits: {"half_close": {"leg": leg, **hits}}, PEERS, BLOWS),
+    st.builds(lambda hits: {"slow_close": {"delay": "3s", "hits": hits}}, HITS),
+    st.builds(
+        lambda measure, by, ends: {"cut_after": {**measure, "by": by, **ends}},
+        st.sampled_from(
+            [{"bytes": "1B"}, {"bytes": "7B"}, {"bytes": "1KiB"}, {"messages": 1}, {"messages": 2}, {"age": "2s"}]
+        ),
+        st.sampled_from(["reset", "fin"]),
+        ENDS,
+    ),
 )
-OPENING = st.sampled_from([{"hang": {}}, {"reject": {"status": 503}}, {"reset": {"at": "accept"}}, {"refuse": {}}])
+OPENING = st.sampled_from(
+    [
+        {"hang": {}},
+        {"reject": {"status": 503}},
+        {"reset": {"at": "accept"}},
+        {"refuse": {}},
+        {"bad_accept": {}},
+        *({"silent": {"mode": mode, "heal": heal}} for mode in ("freeze", "blackhole") for heal in ("flush", "reset")),
+        {"silent": {"heal": "discard"}},
+    ]
+)
 EXTENSIONS = st.sampled_from(["", "permessage-deflate", "x-unknown"])
 
 
 def _matched(fault: dict[str, object], when: dict[str, object]) -> dict[str, object]:
-    name = next(iter(fault))
-    if "from" in when and name not in ("latency", "drop") and len(when) == 1:
-        when = {}
-    return {**fault, "when": when}
+    made = {**fault, "when": when}
+    try:
+        RULES[next(iter(fault))].model_validate(made)
+    except ValidationError:
+        return fault  # they don't go together
+    return made
 
 
 RULE = st.one_of(st.builds(_matched, FAULTS, MATCHES), OPENING)
@@ -200,6 +255,15 @@ class Machine(RuleBasedStateMachine):
     def rst(self, index: int, side: int) -> None:
         if c := self.pick(index):
             c.rst(SIDES[side])
+
+    @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES))
+    def sweep(self, index: int, side: int) -> None:
+        """A leg that is not read is looked at, as the proxy does every now and then."""
+        c = self.pick(index)
+        peer = c.peer(SIDES[side]) if c else None
+        if c and peer and not peer.is_read and peer.outbox and peer.outbox[-1] is None:
+            self.network.happen(c, lambda now: c.session.found_ended(SIDES[side], now))
+            self.network.run()
 
     @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), is_blocked=st.booleans())
     def block(self, index: int, side: int, is_blocked: bool) -> None:

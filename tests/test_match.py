@@ -1,15 +1,21 @@
 """What a rule's conditions take."""
 
+from collections.abc import Callable
+from hashlib import shake_128
+from time import thread_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chaosproxy.match import Match
+from chaosproxy.match import SEARCHED_BYTES_MAX, Match
 from chaosproxy.protocols import Meaning
+from chaosproxy.units import Quoted
 from chaosproxy.wire.frames import Opcode, Side, build_frame
 from chaosproxy.wire.http import parse_request
 from chaosproxy.wire.messages import Message
+from chaosproxy.wire.pointer import JSON_BYTES_MAX
 
 REQUEST = parse_request(
     b"GET /app/key?token=x HTTP/1.1\r\nHost: h\r\nX-Tenant: acme-7\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -81,6 +87,124 @@ def test_what_cannot_be_read_has_no_size() -> None:
     assert not takes(match(size=">= 0B"), None)
 
 
+def test_a_text_is_searched_in_text_messages_only() -> None:
+    assert takes(match(text="b+c$"), b"abbc")
+    assert not takes(match(text="b+c$"), b"abbcd")
+    assert takes(match(text="(?i)É|x"), "école é".encode())
+    assert not takes(match(text="b"), b"abc", opcode=Opcode.BINARY)
+    assert not takes(match(text="b", opcode="ping"), b"abc", opcode=Opcode.PING)
+    assert not takes(match(text="b"), None)
+
+
+def test_a_text_that_is_not_utf8_is_searched_all_the_same() -> None:
+    assert takes(match(text="b"), b"\xffb\xfe")
+    assert not takes(match(text="^.b"), b"\xffb")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("(?=a)", r"as RE2 has it, without look-around or back-references \(invalid perl operator: \(\?="),
+        (r"(a)\1", r"back-references \(invalid escape sequence"),
+        ("(", "missing \\)"),
+        ("\ud800", "half a surrogate pair"),
+        ("", "not an empty one"),
+        ("a{150}", "at most 150 steps"),
+        (r"\pL", "at most 150 steps"),
+        ("(((a{99}){99}){99}){99}", "RE2"),
+    ],
+)
+def test_a_pattern_that_can_not_be_searched_in_bounded_time_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        match(text=text)
+
+
+def test_the_longer_a_pattern_the_shorter_the_messages_it_is_searched_in() -> None:
+    def takes_size(pattern: str, size: int) -> bool:
+        return takes(match(text=pattern), b"x" * size)
+
+    assert takes_size("x" * 145, 32 * 1024)
+    assert not takes_size("x" * 145, 35 * 1024)
+    assert takes_size("x", SEARCHED_BYTES_MAX)
+    assert not takes_size("x", SEARCHED_BYTES_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|b)*a(a|b){130}c", "[ab]*a[ab]{140}c", "(a{0,25})*a{0,40}c", ".*a.{16}c", "(a?){70}c"]
+)
+@pytest.mark.parametrize("letters", ["a", "ab", "aab"])
+def test_no_pattern_holds_the_loop_for_long_whatever_the_text(pattern: str, letters: str) -> None:
+    # Letters by a hash: nothing repeats, so that a search can profit from nothing it has seen.
+    size = 64 * 1024
+    bits = "".join(letters[byte % len(letters)] for byte in shake_128(b"seed").digest(size))
+    when = match(text=pattern)
+    for text in (bits[: 32 * 1024], bits, bits[: size // 2] + "!", "a" * size + "b"):
+        content = text.encode()
+        took = min(cpu_seconds(lambda: takes(when, content)) for _ in range(3))  # noqa: B023
+        assert took < 0.1
+
+
+def cpu_seconds(act: Callable[[], object]) -> float:
+    """How long it keeps a processor busy, whatever else the machine does."""
+    began = thread_time()
+    act()
+    return thread_time() - began
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", "1", "1.5", '{"id":1,"name":"x"}', '"[1,2]"'])
+def test_no_json_holds_the_loop_for_long_whatever_its_size(item: str) -> None:
+    when = match(json={"/0/id": "7"})
+    for size in (JSON_BYTES_MAX, 16 * 1024 * 1024):
+        content = ("[" + ",".join([item] * ((size - 2) // (len(item) + 1))) + "]").encode()
+        assert min(cpu_seconds(lambda: takes(when, content)) for _ in range(3)) < 0.1  # noqa: B023
+
+
+def test_json_is_compared_by_its_own_rules_and_texts_by_wildcards() -> None:
+    content = (
+        b'{"id": 7, "name": "room-1", "data": "{\\"ok\\": true, \\"none\\": null, \\"list\\": [1, 2.5]}", "n": "7"}'
+    )
+
+    def found(**conditions: object) -> bool:
+        return takes(match(json={pointer.replace("_", "/"): value for pointer, value in conditions.items()}), content)
+
+    assert found(_id="7", _name="room-*")
+    assert found(_id="7.0")
+    assert found(_data_ok="true", _data_none=None, _data_list_1="2.5")
+    assert found(_n=Quoted("7"))
+    assert found(_data="*ok*")
+    assert not found(_id=Quoted("7"))
+    assert not found(_n="7")
+    assert not found(_id="*")
+    assert not found(_id="7", _name="lobby")
+    assert not found(_missing=None)
+    assert not found(_data_ok=Quoted("true"))
+
+
+def test_json_is_looked_for_in_binary_messages_too_and_in_nothing_unreadable() -> None:
+    assert takes(match(json={"/a": "1"}), b'{"a": 1}', opcode=Opcode.BINARY)
+    assert not takes(match(json={"/a": "1"}), None)
+    assert not takes(match(json={"/a": "1"}), b'{"a": 1')
+
+
+def test_a_literal_wildcard_character_takes_any_and_a_bracket_itself() -> None:
+    assert takes(match(json={"/a": "a?c[d]"}), b'{"a": "abc[d]"}')
+    assert not takes(match(json={"/a": "a[b]"}), b'{"a": "ab"}')
+
+
+@pytest.mark.parametrize("key", ["event", "channel", "text", "json", "size"])
+def test_conditions_on_what_a_message_says_need_its_content(key: str) -> None:
+    value: object = {"/a": "1"} if key == "json" else "1B"
+
+    assert match(**{key: value}).needs_content
+    assert match(**{key: value}).reads_content
+    assert match(**{key: value}).names_messages
+
+
+def test_an_opcode_needs_no_content_but_a_whole_message() -> None:
+    assert not match(opcode="text").needs_content
+    assert match(opcode="text").reads_content
+
+
 def test_events_and_channels_are_those_of_the_protocol() -> None:
     meaning = Meaning("client-typing", "room-1")
 
@@ -127,6 +251,11 @@ def test_a_pattern_takes_what_a_simple_walk_takes(pattern: str, name: str) -> No
         {"every": 0},
         {"first": 0},
         {"size": "big"},
+        {"json": {}},
+        {"json": {"a": "1"}},
+        {"json": {"/a": []}},
+        {"json": {"/a": "yes"}},
+        {"text": 1},
         {"header": {"a": None}},
         {"x": 1},
     ],

@@ -49,9 +49,7 @@ def test_everything_is_told_at_once_with_its_place() -> None:
 def test_a_fault_acts_on_bytes_or_says_why_not(name: str) -> None:
     found = list(profile_misfits(load(example(FAULTS[name]), name)))
 
-    assert any(misfit.at[-1] == name for misfit in found) is (name not in ON_BYTES)
-    if name not in ON_BYTES:
-        assert any(f"{name} needs " in misfit.message for misfit in found)
+    assert any(f"{name} needs " in misfit.message for misfit in found) is (name not in ON_BYTES)
 
 
 def test_the_faults_of_the_transport_act_on_bytes() -> None:
@@ -94,6 +92,21 @@ def test_half_open_can_lose_no_whole_messages() -> None:
     assert misfits("half_open", {"heal": "discard"}) == [
         "heal: discard loses whole messages, and tcp:// carries none; use flush or reset"
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "remedy"),
+    [
+        ("cut_after", {"messages": 5}, "use bytes: or age:"),
+        ("corrupt", {"kind": "json"}, "use bits or bytes"),
+        ("corrupt", {"kind": "utf8"}, "use bits or bytes"),
+        ("latency", {"delay": "1s", "at": "response"}, "use at: accept"),
+        ("silent", {}, "use hang or half_open"),
+    ],
+)
+def test_options_that_need_messages_are_told_with_what_does_not(fault: str, options: Any, remedy: str) -> None:
+    (message,) = misfits(fault, options)
+    assert "tcp:// carries none" in message and remedy in message
 
 
 @pytest.mark.parametrize("name", [name for name in library.names() if name.startswith("tcp-")])

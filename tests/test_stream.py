@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosproxy.engine import Lane, Limits
 from chaosproxy.events import Discarded, Event, Struck
 from chaosproxy.faults import BLOCK_BYTES, Dice, Fault, Moment
+from chaosproxy.lanes import Lane, Limits
 from chaosproxy.link import Link
 from chaosproxy.match import Match
 from chaosproxy.profile import RULES, BoundRule
@@ -212,6 +212,20 @@ class TestDamage:
         timed.stream.set_links([link("latency", "5ms"), flip()], 0)
         assert timed.take([bytes(3000)]) == b""
         assert timed.drain() == run.take([bytes(3000)])
+
+    @given(st.data(), st.sampled_from(["bits", "bytes"]), st.integers(1, 5))
+    def test_corrupt_hits_the_same_bytes_however_they_are_chopped(
+        self, data: st.DataObject, kind: str, count: int
+    ) -> None:
+        sent = bytes(range(256)) * 20
+        results = set()
+        for chunks in [[sent], data.draw(st.composite(chop)(sent))]:
+            run = Run()
+            run.stream.set_links([link("corrupt", {"kind": kind, "count": count})], 0)
+            results.add(run.take(chunks))
+        (left,) = results
+        changed = sum(was != now for was, now in zip(sent, left, strict=True))
+        assert 0 < changed <= 5 * count
 
 
 class TestBounds:

@@ -24,6 +24,14 @@ FAULT = st.one_of(
     st.just(("bandwidth", {"rate": "100B/s"})),
     st.just(("slice", {"size": "7B", "variation": "3B", "gap": "20ms"})),
     st.just(("stall", {})),
+    st.just(("latency", {"delay": "1s", "at": "accept"})),
+    st.builds(lambda by: ("cut_after", {"bytes": "500B", "by": by}), st.sampled_from(["fin", "reset"])),
+    st.just(("cut_after", {"age": "2s"})),
+    st.builds(lambda leg: ("half_close", {"leg": leg}), st.sampled_from(["client", "server"])),
+    st.just(("slow_close", "2s")),
+    st.builds(
+        lambda sender, hits: ("half_open", {"from": sender, "hits": hits}), st.sampled_from(["client", "server"]), HITS
+    ),
     st.just(("hang", {})),
     st.just(("refuse", {})),
     st.just(("reset", {"at": "accept"})),
@@ -105,7 +113,7 @@ class Machine(RuleBasedStateMachine):
     @rule(fault=FAULT, id=st.sampled_from(["a", "b"]), sender=SENDER)
     def add(self, fault: tuple[str, dict[str, str]], id: str, sender: str | None) -> None:
         name, options = fault
-        when = {"from": sender} if sender and name in ("latency", "bandwidth", "slice", "stall") else {}
+        when = {"from": sender} if sender and name in ("bandwidth", "slice", "stall") else {}
         self.network.add(live_rule(name, options, id=id, when=when))
 
     @rule(id=st.sampled_from(["a", "b"]))

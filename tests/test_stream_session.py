@@ -376,8 +376,86 @@ class TestEndingFaults:
         assert len(connection.server.data) == sent
         assert net.events(Discarded) == [Discarded(CLIENT, 1000 - sent)]
 
+    @pytest.mark.parametrize(("by", "is_reset"), [("fin", False), ("reset", True)])
+    def test_cut_after_bytes_lets_exactly_so_many_through(self, by: str, is_reset: bool) -> None:
+        net = network(rules=[{"cut_after": {"bytes": "10B", "by": by}, "when": {"from": "server"}}])
+        connection = net.connect()
+        connection.send(CLIENT, bytes(100))
+        connection.send(SERVER, b"1234567", b"8901234")
+        assert connection.client.data == b"1234567890"
+        assert len(connection.server.data) == 100
+        assert (connection.client.reset_at is not None) is is_reset
+        assert (connection.client.fin_at == net.now) is not is_reset
+
+    def test_cut_after_bytes_counts_what_has_been_held_before(self) -> None:
+        net = network(rules=[{"latency": "100ms"}, {"cut_after": {"bytes": "10B"}, "when": {"from": "client"}}])
+        connection = net.connect()
+        connection.send(CLIENT, bytes(8), bytes(8))
+        net.wait(SECOND)
+        assert len(connection.server.data) == 10
+
+    def test_cut_after_an_age_comes_whatever_flows(self) -> None:
+        net = network(rules=[{"cut_after": {"age": "3s", "by": "fin"}}])
+        connection = net.connect()
+        start = net.now
+        for _ in range(40):
+            connection.send(CLIENT, b"tick")
+            net.wait(100 * MS)
+        assert connection.client.fin_at == start + 3 * SECOND
+
+    def test_half_close_ends_one_way_and_the_other_goes_on(self) -> None:
+        net = network(HEALTHY, hurt({"half_close": {"leg": "server"}}))
+        connection = net.connect()
+        net.wait(10 * SECOND)
+        assert (connection.server.fin_at, connection.client.fin_at) == (net.now, None)
+        connection.send(SERVER, b"still here")
+        assert connection.client.data == b"still here"
+
+    def test_slow_close_lets_a_fin_wait(self) -> None:
+        net = network(rules=[{"slow_close": "2s"}])
+        connection = net.connect()
+        start = net.now
+        connection.send(CLIENT, b"bye")
+        connection.fin(CLIENT)
+        net.wait(10 * SECOND)
+        assert arrivals(connection.server, start) == [(0, b"bye")]
+        assert connection.server.fin_at == start + 2 * SECOND
+
+    def test_one_way_may_be_lost_and_the_other_not(self) -> None:
+        net = network(HEALTHY, hurt({"half_open": {"from": "client"}}))
+        connection = net.connect()
+        net.wait(10 * SECOND)
+        connection.send(CLIENT, b"unheard")
+        connection.send(SERVER, b"heard")
+        assert (connection.server.data, connection.client.data) == (b"", b"heard")
+        net.wait(10 * SECOND)
+        assert connection.server.data == b"unheard"
+
+    def test_one_way_lost_while_we_dial_leaves_the_other_open(self) -> None:
+        net = network(accepts_dials=False)
+        connection = net.connect()
+        net.add(live_rule("half_open", {"from": "client", "hits": "live"}))
+        net.add(live_rule("half_open", {"from": "client", "hits": "all"}, id="again"))
+        connection.send(CLIENT, b"early")
+        connection.dial_answered()
+        connection.send(SERVER, b"220 ready")
+        assert (connection.server.data, connection.client.data) == (b"", b"220 ready")
+        net.heal()
+        assert connection.server.data == b"early"
+
 
 class TestTiming:
+    def test_latency_at_accept_lets_the_dial_wait_and_keeps_what_comes(self) -> None:
+        net = network(rules=[{"latency": {"delay": "2s", "at": "accept"}}])
+        connection = net.connect()
+        start = net.now
+        connection.send(CLIENT, b"hello")
+        assert not connection.is_dialled
+        net.wait(5 * SECOND)
+        assert arrivals(connection.server, start) == [(2000, b"hello")]
+        connection.send(SERVER, b"at once")
+        assert connection.client.data == b"at once"
+
     def test_latency_delays_every_chunk_in_order(self) -> None:
         net = network(rules=[{"latency": "300ms", "when": {"from": "server"}}])
         connection = net.connect()

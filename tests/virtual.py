@@ -196,6 +196,7 @@ class Connection:
         self.is_dialled = False  # Dial was performed
         self.is_connected = False  # and answered
         self.log: list[tuple[int, Action]] = []
+        self.timer: int | None = None  # as the relay sets it: when something was performed, and at no other time
 
     def peer(self, side: Side) -> Peer:
         return self.server if side else self.client
@@ -322,7 +323,7 @@ class Network:
 
     @property
     def deadline(self) -> int | None:
-        times = [connection.session.deadline for connection in self.connections.values()]
+        times = [connection.timer for connection in self.connections.values()]
         return min((time for time in [self.world.deadline, *times] if time is not None), default=None)
 
     def wait(self, duration: int) -> None:
@@ -339,7 +340,7 @@ class Network:
                 self.take(self.world.tick(self.now))
                 self.run()
             for connection in list(self.connections.values()):
-                due = connection.session.deadline
+                due = connection.timer
                 if due is not None and due <= self.now:
                     self.happen(connection, connection.session.tick)
                     self.run()
@@ -390,12 +391,27 @@ class Network:
     def happen(self, connection: Connection, decide: Callable[[int], list[Action]]) -> None:
         """Something happened on a connection: let its session decide, and perform that."""
         session = connection.session
-        was_silent = session.is_silent
+        was_mute = [session.is_mute(side) for side in SIDES]
+        was_blocked = [session.blocks(side) and session.state is State.TUNNEL for side in SIDES]
         actions = decide(self.now)
-        if was_silent and session.is_silent:
-            loud = [action for action in actions if not isinstance(action, Pause | Resume)]
-            assert not loud or session.is_over, f"half-open, and not silent: {loud}"
+        for side in SIDES:
+            if was_mute[side] and session.is_mute(side):
+                loud = [
+                    each for each in actions if isinstance(each, Send | End | Release | Reset) and each.side is side
+                ]
+                # A leg on which both FINs have gone by is let go of without a byte.
+                loud = [
+                    each for each in loud if not (isinstance(each, Release) and self._has_ended(connection, each.side))
+                ]
+                assert not loud or session.is_over, f"half-open, and not silent: {loud}"
+            if was_blocked[side] and session.blocks(side) and session.state is State.TUNNEL:
+                sent = [each for each in actions if isinstance(each, Send) and each.side is side.other]
+                assert not sent, f"kept back, and sent: {sent}"
         self.perform(connection, actions)
+
+    @staticmethod
+    def _has_ended(connection: Connection, side: Side) -> bool:
+        return connection.peer(side).has_ended and connection.peer(side).fin_at is not None
 
     def take(self, steps: list[Step]) -> None:
         """Perform steps in order; what follows from one comes after all that are waiting. As the proxy does."""
@@ -419,6 +435,7 @@ class Network:
             self.log.append((connection, action))
             self._act(connection, action)
         session = connection.session
+        connection.timer = session.deadline
         for side in SIDES:
             direction = session.directions[side]
             if direction.holding.waits_for_time and not session.is_over:

@@ -28,7 +28,7 @@ def overview() -> str:
         if fault.family != family:
             family = fault.family
             lines.append(f"{family}:")
-        lines.append(f"  {name:<10} {fault.help()}")
+        lines.append(f"  {name:<12} {fault.help()}")
     return "\n".join(lines)
 
 
@@ -57,7 +57,7 @@ def markdown_table() -> str:
     """The README's table."""
     rows = ["| family | fault | what it does | options | heals |", "|---|---|---|---|---|"]
     for name, fault in FAULTS.items():
-        options = ", ".join(f"`{option}`" for option in fault.model_fields) or "none"
+        options = ", ".join(f"`{field.alias or option}`" for option, field in fault.model_fields.items()) or "none"
         rows.append(f"| {fault.family} | `{name}` | {fault.help()} | {options} | {fault.heals} |")
     return "\n".join(rows)
 
@@ -82,8 +82,9 @@ def _options(fault: type[Fault]) -> Iterator[tuple[str, str, str]]:
     """Name, kind with default, and description of each option."""
     schema = fault.model_json_schema()
     known = schema.get("$defs", {})
+    fields = {field.alias or name: field for name, field in fault.model_fields.items()}
     for name, option in schema.get("properties", {}).items():
-        field = fault.model_fields[name]
+        field = fields[name]
         kind = _kind(option, known)
         yield name, f"{kind}; {_default(field, kind)}", " ".join((field.description or "").split())
 
@@ -116,6 +117,10 @@ def _kind(schema: JsonSchemaValue, known: JsonSchemaValue) -> str:
             return "mapping"
         case {"type": "string"}:
             return "text"
+        case {"type": "array", "items": dict(items)}:
+            return f"list of {_kind(items, known)}"
+        case {"type": list(types)}:
+            return "JSON" if "object" in types else "text"
         case _:
             return str(schema.get("type", "value"))
 

@@ -90,14 +90,17 @@ class Fence:
 
     def refuses(self, rule: Rule) -> str | None:
         """Why a rule must not act here, if so."""
-        if not rule.fault.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):
+        if not rule.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):
             return None
         where = f"{self._upstream.host} is {self._owner.value}"
-        return f"{rule.fault.name} can harm the server, and {where}: start with --i-own-this-server if it is yours"
+        remedy = "start with --i-own-this-server if it is yours"
+        if rule.fault.harms_receiver:
+            remedy += ", or act on its messages only: when: {from: server}"
+        return f"{rule.fault.name} can harm the server, and {where}: {remedy}"
 
     def check(self, profile: Profile) -> str:
         """Raise Trouble where a rule of the profile is refused; return a line of warning, or nothing."""
-        harmful = [rule for rule in profile.every_rule() if rule.fault.harms_server]
+        harmful = [rule for rule in profile.every_rule() if rule.harms_server]
         for rule in harmful:
             if refusal := self.refuses(rule):
                 raise Trouble(refusal, ExitCode.USAGE)

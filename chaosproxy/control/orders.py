@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..problems import Place, Problem
 from ..rule import AnyRule, Misuse, Model, Rule, misuse
-from ..units import NOTHING, Duration, Integer
+from ..units import NOTHING, Duration, Integer, Quoted
 from ..wording import problems_of
 from ..yaml_tree import DEPTH_MAX, Entry, Node
 
@@ -83,7 +83,9 @@ OrderType = TypeVar("OrderType", bound=Model)
 def read_order(kind: type[OrderType], body: bytes) -> OrderType:
     """Read a JSON object; an empty body is an empty one. Raise Refused with all its problems."""
     try:
-        value = json.loads(body or b"{}", object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
+        value = json.loads(
+            body or b"{}", object_pairs_hook=_object, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+        )
         tree = _tree(value)
     except (ValueError, RecursionError) as problem:
         raise Refused(400, f"the body is not JSON: {str(problem)[:200]}") from None
@@ -93,6 +95,10 @@ def read_order(kind: type[OrderType], body: bytes) -> OrderType:
         return kind.model_validate(tree.data(), by_alias=True, by_name=False)
     except ValidationError as error:
         raise _refused(problems_of(error, tree, "", (kind,))) from None
+
+
+class _Number(str):
+    """A number's source text."""
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -119,7 +125,7 @@ def _tree(value: object, depth: int = 0) -> Node:
         case _:
             text = str(value)
             text.encode()  # half a surrogate pair is a ValueError
-            return Node(_NOWHERE, text)
+            return Node(_NOWHERE, text if isinstance(value, _Number) else Quoted(text))
 
 
 def _refused(problems: Sequence[Problem]) -> Refused:

@@ -76,7 +76,7 @@ def _tell_until(until: Until, world: World) -> Json:
 
 def tell_rule(rule: BoundRule) -> Json:
     """A rule as one would write it in a profile, with its id."""
-    fault = rule.fault.model_dump(mode="json", exclude_defaults=True)
+    fault = rule.fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"id": rule.id, rule.fault.name: fault, "when": when}
 

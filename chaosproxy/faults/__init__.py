@@ -1,9 +1,10 @@
 """The one list of faults."""
 
 from .base import BLOCK_BYTES, Delivery, Dice, Fault, Hits, Moment
-from .ending import CloseFault, Fin, Reset
-from .half_open import HalfOpen
-from .handshake import Hang, Refuse, Reject
+from .damage import Corrupt, Replace, Rewrite, Truncate
+from .ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
+from .half_open import HalfOpen, SwallowPing, SwallowPong
+from .handshake import BadAccept, Hang, Refuse, Reject, Silent
 from .injection import Fragment, Inject, Violate
 from .loss import Drop, Duplicate, Reorder
 from .timing import Bandwidth, Latency, Slice, Stall
@@ -11,29 +12,12 @@ from .timing import Bandwidth, Latency, Slice, Stall
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
-        # opening
-        Refuse,
-        Reject,
-        Hang,
-        # timing
-        Latency,
-        Bandwidth,
-        Slice,
-        Stall,
-        # loss
-        Drop,
-        Duplicate,
-        Reorder,
-        # damage
-        Fragment,
-        Inject,
-        Violate,
-        # half-open
-        HalfOpen,
-        # ending
-        CloseFault,
-        Fin,
-        Reset,
+        *(Refuse, Reject, Hang, BadAccept, Silent),
+        *(Latency, Bandwidth, Slice, Stall),
+        *(Drop, Duplicate, Reorder),
+        *(Corrupt, Truncate, Replace, Rewrite, Fragment, Inject, Violate),
+        *(HalfOpen, SwallowPong, SwallowPing),
+        *(CloseFault, Fin, Reset, HalfCloseFault, SlowClose, CutAfter),
     )
 }
 

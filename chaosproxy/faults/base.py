@@ -5,10 +5,10 @@ their descriptions are its options, `example` is a profile that shows it. To add
 `faults/__init__.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
 from hashlib import blake2b
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ class Moment(Enum):
     LISTEN = "on the listener"
     ACCEPT = "when a client connects"
     ASK = "on the upgrade request"
+    ANSWER = "on the upstream's answer"
     PHASE = "at the start of its phase, on live connections"
     OPEN = "when a connection opens"
     MESSAGE = "on messages"
@@ -108,6 +109,8 @@ class Fault(BaseModel):
     """What happens on a connection when the rule ends."""
     is_timing: ClassVar[bool] = False
     """Acts on when bytes leave and not on what they are, so messages need not be assembled for it."""
+    is_for_first: ClassVar[bool] = False
+    """Of the messages, acts only on the first of each direction of a connection."""
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
     keeps: ClassVar[bool] = False
@@ -120,7 +123,12 @@ class Fault(BaseModel):
     """Acts on all bytes that leave, as a pacer; no message is named."""
     is_shared: ClassVar[bool] = False
     """One pacer serves all connections."""
+    may_miss: ClassVar[bool] = False
+    """May find nothing to change in a message; then that was no strike."""
     harms_server: ClassVar[bool] = False
+    """May do harm to the server, whatever the match."""
+    harms_receiver: ClassVar[bool] = False
+    """May do harm to whoever gets the messages that it acts on: the server, unless only those from it are matched."""
     acts_on_bytes: ClassVar[bool] = False
     """Acts on a stream of bytes as well, so it can be used with a tcp:// upstream."""
     needs: ClassVar[str] = "messages"
@@ -137,6 +145,17 @@ class Fault(BaseModel):
 
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
+        return None
+
+    def conditions(self) -> Mapping[str, Any]:
+        """Conditions on messages that it brings along, by the fields of Match; `when:` adds others."""
+        return {}
+
+    def unfit(self) -> Mapping[str, str] | None:
+        """Keys of `when:` (by the fields of Match) that make no sense beside these options, with the reason.
+
+        None leaves that to its moments.
+        """
         return None
 
     @property
@@ -162,6 +181,15 @@ class Fault(BaseModel):
         together they must give the same bytes: throw for the whole block, then change what lies within the part.
         """
         return data
+
+    def wait(self, dice: Dice) -> int:
+        """How long a handshake waits, in nanoseconds, where it delays one at one of `acts_at`."""
+        return 0
+
+    @property
+    def acts_at(self) -> frozenset[Moment]:
+        """Those of its moments at which it acts with these options."""
+        return self.moments
 
     @property
     def strikes(self) -> Hits:

@@ -1,15 +1,19 @@
 """Faults of opening: what a client meets when it connects."""
 
+import re
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from ..events import Effect, Hold, Reply
+from ..events import Effect, Heal, Hold, Leg, Mode, Reply, Silence, Spoil
 from ..units import Integer, WireText, expected
-from ..wire.http import build_answer
+from ..wire.flaws import Flaw
+from ..wire.http import BODILESS, build_answer
 from .base import Fault, Moment
 
-_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_NAME = rf"^{_TOKEN}$"
+_OFFER = re.compile(rf"{_TOKEN}(; ?{_TOKEN}(={_TOKEN})?)*")  # RFC 6455, section 9.1, without quoted values
 
 
 class Refuse(Fault):
@@ -50,10 +54,10 @@ phases:
       - reject: {status: 503, headers: {Retry-After: "5"}, body: "try again later"}
 """
 
-    status: Annotated[Integer, Field(ge=200, le=599)]
-    """The status of the answer, from 200 to 599."""
+    status: Annotated[Integer, Field(ge=200, le=999)]
+    """The status of the answer, from 200 to 999, registered or not."""
     headers: dict[Annotated[str, Field(pattern=_NAME)], WireText] = Field(default_factory=dict)
-    """Headers of the answer."""
+    """Headers of the answer, such as Retry-After (429, 503), Location (301 to 308) or WWW-Authenticate (401)."""
     body: str = ""
     """Its body, as plain text unless a Content-Type says otherwise."""
 
@@ -63,6 +67,14 @@ phases:
         if any(not (name + value).isascii() for name, value in headers.items()):
             raise expected("headers in ASCII")
         return headers
+
+    @model_validator(mode="after")
+    def _body_can_be_sent(self) -> "Reject":
+        if self.body and self.status in BODILESS:
+            raise expected(
+                f"no body beside {self.status}: such an answer ends with its head (take 200, or leave it out)"
+            )
+        return self
 
     def effect(self) -> Effect:
         return Reply(build_answer(self.status, tuple(self.headers.items()), self.body))
@@ -86,3 +98,77 @@ phases:
 
     def effect(self) -> Effect:
         return Hold()
+
+
+class BadAccept(Fault):
+    """Spoils the server's 101 on its way to the client, which should refuse it; to the server, the connection is open.
+
+    A client that goes on all the same can: everything else of the answer, and all behind it, passes as it came.
+    """
+
+    name: ClassVar = "bad_accept"
+    family: ClassVar = "opening"
+    moments: ClassVar = frozenset({Moment.ANSWER})
+    shorthand: ClassVar = "kind"
+    heals: ClassVar = "new connections open; one that is open stays as it is"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "hang or half_open"
+    example: ClassVar = """\
+phases:
+  - name: spoilt
+    lasts: 30s
+    rules:
+      - bad_accept: subprotocol
+"""
+
+    kind: Flaw = Flaw.ACCEPT
+    """accept (a wrong Sec-WebSocket-Accept of the right length), subprotocol or extension (one that was not offered),
+    no_upgrade or no_connection (that header is missing), status (200 in place of 101)."""
+    named: Annotated[str, Field(max_length=200)] = "x-chaos"
+    """The subprotocol or extension that the server seems to choose; nothing is done where the client has offered it."""
+
+    @model_validator(mode="after")
+    def _names_what_can_be_chosen(self) -> "BadAccept":
+        if self.kind not in (Flaw.SUBPROTOCOL, Flaw.EXTENSION):
+            if "named" in self.model_fields_set:
+                raise expected(f"no named: beside kind: {self.kind}; it goes with subprotocol and extension")
+        elif not _OFFER.fullmatch(self.named) or (self.kind is Flaw.SUBPROTOCOL and ";" in self.named):
+            raise expected(
+                "a name as a header may hold it, such as graphql-ws, or permessage-deflate; x=1 (extensions)"
+            )
+        return self
+
+    def effect(self) -> Effect:
+        return Spoil(self.kind, self.named.encode())
+
+
+class Silent(Fault):
+    """Opens new connections, and from the 101 on sends nothing either way until it heals: no byte, FIN, RST or pong."""
+
+    name: ClassVar = "silent"
+    family: ClassVar = "opening"
+    moments: ClassVar = frozenset({Moment.OPEN})
+    shorthand: ClassVar = "heal"
+    heals: ClassVar = "as `heal` says, on the same sockets; a FIN or RST that came meanwhile follows the held bytes"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "hang or half_open"
+    example: ClassVar = """\
+phases:
+  - name: mute
+    lasts: 30s
+    rules:
+      - silent: {heal: reset}
+"""
+
+    mode: Mode = Mode.BLACKHOLE
+    """blackhole reads what both peers send; freeze stops reading, so that their sending comes to a halt."""
+    heal: Heal = Heal.FLUSH
+    """flush delivers what was held (up to held_bytes_max, then reading stops); discard loses whole messages; reset ends
+    the connection by RST."""
+
+    @property
+    def is_loss(self) -> bool:  # type: ignore[override]
+        return self.heal is Heal.DISCARD
+
+    def effect(self) -> Effect:
+        return Silence(Leg.BOTH, self.mode, self.heal)

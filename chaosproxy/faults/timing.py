@@ -22,12 +22,34 @@ class Distribution(StrEnum):
     NORMAL = "normal"
 
 
+class At(StrEnum):
+    """What of a connection waits."""
+
+    ACCEPT = "accept"
+    REQUEST = "request"
+    RESPONSE = "response"
+    FIRST_FRAME = "first_frame"
+
+
+_MOMENTS = {
+    At.ACCEPT: Moment.ACCEPT,
+    At.REQUEST: Moment.ASK,
+    At.RESPONSE: Moment.ANSWER,
+    At.FIRST_FRAME: Moment.MESSAGE,
+    None: Moment.MESSAGE,
+}
+
+
 class Latency(Fault):
-    """Delays every message, with jitter if wanted, in order."""
+    """Delays every message, with jitter if wanted, in order; or, with `at`, one moment of a connection's opening.
+
+    The kernel accepts connections by itself: at accept, a client is connected at once, and nothing of it is read until
+    the delay has passed. A delayed handshake goes on at once when its client ends.
+    """
 
     name: ClassVar = "latency"
     family: ClassVar = "timing"
-    moments: ClassVar = frozenset({Moment.MESSAGE})
+    moments: ClassVar = frozenset(_MOMENTS.values())
     shorthand: ClassVar = "delay"
     heals: ClassVar = "new messages pass at once; what is held keeps its due time, and order is kept"
     is_timing: ClassVar = True
@@ -47,12 +69,29 @@ phases:
     the standard deviation. At most the delay."""
     distribution: Distribution = Distribution.UNIFORM
     """uniform, or normal (cut off at three standard deviations, and where the message would leave before it came)."""
+    at: At | None = None
+    """What waits, once per connection, in place of every message: accept (a new client, before anything of it is read),
+    request (the complete upgrade request, before the server is dialled), response (the server's complete answer, 101 or
+    refusal, and all behind it) or first_frame (the first message of each direction, and all behind it)."""
 
     @model_validator(mode="after")
     def _jitter_within_delay(self) -> "Latency":
         if self.jitter > self.delay:
             raise expected("a jitter of at most the delay: a message can't leave before it came")
         return self
+
+    @property
+    def acts_at(self) -> frozenset[Moment]:
+        return frozenset({_MOMENTS[self.at]})
+
+    @property
+    def is_for_first(self) -> bool:  # type: ignore[override]
+        return self.at is At.FIRST_FRAME
+
+    def misfit_on_bytes(self) -> str:
+        if self.at in (None, At.ACCEPT):
+            return ""
+        return f"at: {self.at} is a part of WebSocket, and tcp:// carries none; use at: accept, or leave it out"
 
     def sample(self, dice: Dice) -> int:
         """One delay, in nanoseconds."""
@@ -64,6 +103,9 @@ phases:
         deviation = min(max(deviation, -_DEVIATIONS_MAX), _DEVIATIONS_MAX)
         # In whole microseconds, so that the last bits of a platform's logarithm make no difference.
         return max(0, self.delay + round(deviation * self.jitter / MICROSECOND) * MICROSECOND)
+
+    def wait(self, dice: Dice) -> int:
+        return self.sample(dice)
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
         return (delivery._replace(due=delivery.due + self.sample(dice)),)

@@ -1,5 +1,6 @@
 """The Pusher protocol, version 7, as pusher-js 8 and soketi 1.6 speak it: JSON objects with `event`, `channel`, `data`
-in text messages. `data` is often a JSON string inside the JSON.
+in text messages. `data` is often a JSON string inside the JSON. (A server's messages are far smaller than the bound on
+what we parse: soketi's default is 100 KB.)
 """
 
 import json
@@ -7,6 +8,7 @@ from typing import Any
 
 from ..events import Established, Subscribed
 from ..wire.frames import Side
+from ..wire.pointer import JSON_BYTES_MAX
 from .base import NOTHING, Meaning
 
 ESTABLISHED = "pusher:connection_established"
@@ -19,7 +21,7 @@ class Pusher:
     name = "pusher"
 
     def read(self, side: Side, payload: bytes) -> Meaning:
-        message = _json(payload)
+        message = _json(payload) if len(payload) <= JSON_BYTES_MAX else None
         if not isinstance(message, dict):
             return NOTHING
         event, channel, data = message.get("event"), message.get("channel"), _data(message)

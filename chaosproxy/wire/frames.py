@@ -225,6 +225,12 @@ class Splitter:
         return self.open or (self.inside_frame and not self.inside_control)
 
     @property
+    def has_had_message(self) -> bool:
+        """Whether the first text or binary message has come to its end."""
+        begun = self.frames[1] + self.frames[2]
+        return begun > 1 or (begun == 1 and not self.inside_message)
+
+    @property
     def inside_control(self) -> bool:
         """Whether a control frame is incomplete."""
         return self.inside_frame and (self.head[0] if self.head else self.first) & 0x08 != 0

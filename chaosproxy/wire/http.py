@@ -32,7 +32,7 @@ _PLAIN_HTTP = (
     "client fall back on nothing else (pusher-js: enabledTransports: ['ws'], socket.io: transports: ['websocket'])"
 )
 _END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
-_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD, which is never forwarded
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD, which is never forwarded
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -240,13 +240,13 @@ def build_answer(status: int, headers: Sequence[tuple[str, str]] = (), body: str
 
     Raise ValueError for what would break out of its line; those who take text from outside refuse it before.
     """
-    content = b"" if status in _BODILESS else body.encode()
+    content = b"" if status in BODILESS else body.encode()
     given = {name.lower() for name, _ in headers}
     lines = [f"HTTP/1.1 {status} {reason or _PHRASES.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if "content-type" not in given and content:
         lines.append("Content-Type: text/plain; charset=utf-8")
-    if "content-length" not in given and status not in _BODILESS:
+    if "content-length" not in given and status not in BODILESS:
         lines.append(f"Content-Length: {len(content)}")
     if "connection" not in given:
         lines.append("Connection: close")
@@ -271,7 +271,7 @@ class BodyEnd:
         self._need: int | None = None  # bytes of the body or chunk still to come; None up to the connection's end
         self._expect: _Expect | None = None  # None where the body is not chunked
         self._line = bytearray()
-        if response.status in _BODILESS:
+        if response.status in BODILESS:
             self.is_over = True
         elif response.values(b"transfer-encoding"):
             if response.tokens(b"transfer-encoding")[-1:] == [b"chunked"]:

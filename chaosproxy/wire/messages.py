@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from .frames import FIN, RSV1, Opcode, Piece, parse_frame, parse_mask
+from .pointer import Document
 
 FRAGMENTS_MAX = 16 * 1024  # of one message that is put together; each takes memory beside its bytes
 OPCODE_NAMES = {opcode.value: opcode.name.lower() for opcode in Opcode}
@@ -13,6 +14,7 @@ class Message:
 
     def __init__(self, frames: list[bytes]) -> None:
         self.frames = frames
+        self._document: Document | None = None
 
     @cached_property
     def raw(self) -> bytes:
@@ -47,6 +49,12 @@ class Message:
         if len(self.frames) == 1:
             return parse_frame(self.frames[0]).payload
         return b"".join(parse_frame(frame).payload for frame in self.frames)
+
+    def document(self, content: bytes) -> Document:
+        """The content, as its sender meant it, as JSON: read at most once, whoever asks."""
+        if self._document is None:
+            self._document = Document(content)
+        return self._document
 
 
 class Assembler:

@@ -2,7 +2,6 @@
 
 from chaosproxy.cli import narrate
 from chaosproxy.cli.narrate import CONTAINER_REMEDY, POLLING_REMEDY, TLS_REMEDY, Narrator
-from chaosproxy.engine import Limits
 from chaosproxy.events import (
     Accepted,
     Answered,
@@ -17,6 +16,7 @@ from chaosproxy.events import (
     Struck,
     Subscribed,
 )
+from chaosproxy.lanes import Limits
 from chaosproxy.proxy import Upstream
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session

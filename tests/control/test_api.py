@@ -336,7 +336,7 @@ class TestRules:
 
     def test_a_fence_may_forbid_a_rule(self, run: Run) -> None:
         def fence(rule: Rule) -> str | None:
-            return "this server is not yours" if rule.fault.harms_server else None
+            return "this server is not yours" if rule.harms_server else None
 
         async def story() -> None:
             async with staged(fence=fence) as stage:

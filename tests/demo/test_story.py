@@ -2,8 +2,8 @@
 
 from chaosproxy.demo.clients import ClientEvent, Kind
 from chaosproxy.demo.story import GOOD, NAIVE, OUTAGE, PROXY, RECOVERY, Look, Mark, Story
-from chaosproxy.engine import Limits
 from chaosproxy.events import Listening, PhaseEntered, Struck
+from chaosproxy.lanes import Limits
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session
 from chaosproxy.tally import Tally

@@ -29,8 +29,8 @@ def test_a_faults_example_shows_it(fault: type[Fault]) -> None:
 def test_a_fault_has_a_moment_to_act_in_and_something_to_do_there(fault: type[Fault]) -> None:
     made = next(rule.fault for rule in load(example(fault), "x").every_rule() if rule.fault_name == fault.name)
 
-    assert made.moments
-    if made.moments & {Moment.ASK, Moment.PHASE, Moment.OPEN}:
+    assert made.acts_at and made.acts_at <= fault.moments
+    if made.acts_at & {Moment.ASK, Moment.ANSWER, Moment.PHASE, Moment.OPEN}:
         assert made.effect() is not None
     else:
         assert made.effect() is None

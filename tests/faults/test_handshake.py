@@ -23,7 +23,7 @@ def test_reject_is_a_whole_answer() -> None:
     "options",
     [
         {"status": 199},
-        {"status": 600},
+        {"status": 1000},
         {"status": 503, "headers": {"A": "b\r\nC: d"}},
         {"status": 503, "headers": {"A\r\nB": "c"}},
         {"status": 503, "headers": {"": "c"}},

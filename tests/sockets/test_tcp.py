@@ -475,3 +475,50 @@ def test_connections_closed_with_data_in_flight_leave_nothing(loop: str) -> None
             await staged.is_empty()
 
     run(loop, story())
+
+
+# --- with what counts bytes and time -------------------------------------------------------------------------------
+
+
+def test_cut_after_bytes_ends_behind_exactly_so_many(loop: str) -> None:
+    async def story() -> None:
+        rule = {"cut_after": {"bytes": "64KiB", "by": "fin"}, "when": {"from": "server"}}
+        async with stage({"rules": [rule]}, scheme="tcp") as staged:
+            client, server = await staged.pair()
+            sending = asyncio.ensure_future(server.send(bytes(300_000)))
+            assert len(await client.rest()) == 64 * 1024
+            client.close()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    run(loop, story())
+
+
+def test_slow_close_lets_a_fin_wait(loop: str) -> None:
+    async def story() -> None:
+        async with stage({"rules": [{"slow_close": "200ms"}]}, scheme="tcp") as staged:
+            client, server = await staged.pair()
+            began = monotonic()
+            await server.send(b"bye")
+            server.end()
+            assert await client.exactly(3) == b"bye"
+            assert await client.rest() == b""
+            assert 0.2 <= monotonic() - began < 2
+
+    run(loop, story())
+
+
+def test_corrupt_flips_bits_and_loses_none(loop: str) -> None:
+    async def story() -> None:
+        rule = {"corrupt": {"kind": "bits"}, "when": {"from": "server"}}
+        async with stage({"seed": 7, "rules": [rule]}, scheme="tcp") as staged:
+            heard = []
+            for number in range(2):
+                client, server = await staged.pair()
+                await server.send(bytes(10_240))
+                server.end()
+                heard.append(await client.rest())
+                assert len(heard[number]) == 10_240
+                assert sum(byte.bit_count() for byte in heard[number]) == 10
+            assert heard[0] != heard[1]
+
+    run(loop, story())

@@ -1,0 +1,80 @@
+"""What rules do to a handshake on its way: they make it wait, and spoil the upstream's 101.
+
+Each moment of a handshake waits at most once, for the sum of what the rules of that moment say. A wait keeps its due
+time when its rules end, and is cut short when the client has ended: who has given up is not kept waiting for.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+from .events import Event, Spoil, Struck, Suppressed
+from .faults import Moment
+from .legs import Legs, Timer
+from .link import Link
+from .tally import Tally
+from .wire.flaws import is_offered, spoil
+from .wire.frames import Side
+from .wire.http import Request, Response
+
+
+class Handshake(Legs):
+    """A connection whose opening rules may delay and alter."""
+
+    def __init__(self, tally: Tally, now: int) -> None:
+        super().__init__(now)
+        self.events: list[Event] = []
+        self.links: dict[str, Link] = {}  # the rules in play, by id
+        self._tally = tally
+
+    @abstractmethod
+    def _end_wait(self) -> None:
+        """What has waited goes on."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a rule makes the handshake wait."""
+        return (Timer.WAIT, Side.CLIENT) in self._timers
+
+    def _begin_wait(self, moment: Moment, links: Iterable[Link]) -> bool:
+        """Wait as long as the rules of this moment say; whether they say anything."""
+        if self.legs[Side.CLIENT].read_ended:
+            return False
+        total = 0
+        for link in links:
+            if moment in link.fault.acts_at and link.fault.is_timing and link.hits_connection():
+                self._struck(link, None, None)
+                total += link.fault.wait(link.dice[Side.CLIENT])
+        if not total:
+            return False
+        self._timers[Timer.WAIT, Side.CLIENT] = self._now + total
+        return True
+
+    def _cut_wait_short(self) -> None:
+        if self._timers.pop((Timer.WAIT, Side.CLIENT), None) is not None:
+            self._end_wait()
+
+    def _spoiled(self, response: Response, request: Request) -> bytes:
+        """The upstream's 101 as the client gets it."""
+        head = response.raw
+        for link in self.links.values():
+            effect = link.fault.effect()
+            if not isinstance(effect, Spoil) or not link.hits_connection():
+                continue
+            if is_offered(request, effect.flaw, effect.named):
+                self._suppress(link, f"the client has offered {effect.named.decode()} itself")
+                continue
+            self._struck(link, None, None)
+            head = spoil(head, effect.flaw, effect.named)
+        return head
+
+    def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
+        if link and (message is not None or not link.strikes):
+            link.has_acted = True
+            link.strikes += 1
+            turn = None if side is None else link.dice[side].ordinal
+            self._tally.strike(link.fault.name)
+            self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
+
+    def _suppress(self, link: Link | None, reason: str) -> None:
+        if link:
+            self.events.append(Suppressed(link.rule.id, link.fault.name, reason))

@@ -1,0 +1,159 @@
+"""Half-open: which leg is silent, what does not get through, and what is made up for at the heal.
+
+A silent leg sends nothing, not even FIN, and nothing gets through to it or from it. The other leg is alive: it is read,
+and its peer's FIN is answered. Where only one sender is silenced, no leg is: what it sends is kept back, its end too.
+"""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from .engine import Direction
+from .events import Heal, Mode, Other, Silence
+from .legs import Fate, State, Timer
+from .link import Link
+from .opening import UNREACHED, Opening
+from .tally import Tally
+from .wire.frames import SIDES, Side
+
+HALF_OPEN = "the connection is half-open: nothing leaves"
+
+
+class _Silent(NamedTuple):
+    link: Link | None
+    silence: Silence
+
+
+class Silencing(Opening):
+    """A connection that rules may have made half-open."""
+
+    directions: tuple[Direction, ...]
+
+    def __init__(self, tally: Tally, now: int) -> None:
+        super().__init__(tally, now)
+        self.opened_at: int | None = None
+        self._silences: dict[str, _Silent] = {}  # by rule
+
+    @abstractmethod
+    def _flush(self, direction: Direction) -> None:
+        """Send what has been let go."""
+
+    @abstractmethod
+    def _let_go(self, direction: Direction) -> None:
+        """Send what is due, and carry out what hangs on it."""
+
+    @abstractmethod
+    def _end_by(self, side: Side, how: Other, keep_for: int | None = None, *, behind: bool = False) -> None:
+        """End a leg in one of the ways, or keep it."""
+
+    # -- what it means ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether any rule makes it half-open."""
+        return bool(self._silences)
+
+    def blocks(self, side: Side) -> bool:
+        return bool(self._silences) and any(silent.silence.blocks(side) for silent in self._silences.values())
+
+    def is_mute(self, side: Side) -> bool:
+        """Whether nothing at all leaves on a leg; before the tunnel is open, that holds for both alike."""
+        if not self._silences:
+            return False
+        silences = [silent.silence for silent in self._silences.values() if silent.silence.sender is None]
+        return any(self.opened_at is None or side in silence.leg.sides for silence in silences)
+
+    def _keeps_secret(self, side: Side) -> bool:
+        """Whether the other peer is not to know yet that a leg is lost."""
+        if self.state in (State.HUNG, State.ENDING):
+            return False
+        is_half_done = self.state is not State.TUNNEL and side is Side.CLIENT
+        return self.blocks(side) and (not is_half_done or self.blocks(side.other))
+
+    # -- its beginning ----------------------------------------------------------------------------------------------
+
+    def _fall_silent(self, link: Link | None, silence: Silence) -> None:
+        key = link.rule.id if link else ""
+        self._silences[key] = _Silent(link, silence)
+        if silence.blocks(Side.SERVER):
+            self._timers.pop((Timer.ANSWER, Side.SERVER), None)
+        if silence.mode is Mode.FREEZE:
+            for side in silence.sides:
+                self._set_pause(side, f"frozen {key}", True)
+        self._set_gates()
+
+    def _set_gates(self) -> None:
+        for direction in self.directions:
+            heals = [silent.silence.heal for silent in self._silences.values() if silent.silence.blocks(direction.side)]
+            gate = next((heal for heal in (Heal.RESET, Heal.DISCARD, Heal.FLUSH) if heal in heals), None)
+            direction.release(self._now)
+            self._flush(direction)
+            direction.set_gate(gate, self._now)
+
+    def _answer_ends(self) -> None:
+        """A live leg answers its peer's FIN by its own, while the silent one is not told yet."""
+        if self.state is not State.TUNNEL or not self._silences:
+            return
+        for side in SIDES:
+            leg, other = self.legs[side], self.legs[side.other]
+            is_untold = other.is_lost or not other.write_ended
+            if (
+                leg.read_ended
+                and is_untold
+                and self.is_mute(side.other)
+                and not leg.write_ended
+                and not self.is_mute(side)
+            ):
+                self.directions[side.other].shut(self._now)  # nobody is left to whom it could go
+                self._end_leg(side)
+
+    # -- its end ----------------------------------------------------------------------------------------------------
+
+    def _end_silence(self, link: Link) -> bool:
+        """A rule has ended; whether it made this connection half-open."""
+        silent = self._silences.pop(link.rule.id, None)
+        if silent is None:
+            return False
+        if self.state is State.ENDING:
+            self._pay(silent.silence.heal)
+        elif silent.silence.heal is Heal.RESET or (
+            self.state is not State.TUNNEL and silent.silence.heal is Heal.DISCARD
+        ):
+            self._start_ending("rule", "reset at heal")
+            for side in SIDES:
+                self._reset_leg(side)
+        else:
+            self._set_gates()
+            self._go_on()
+            for side in SIDES:
+                self._set_pause(side, f"frozen {link.rule.id}", False)
+        return True
+
+    def _pay(self, heal: Heal) -> None:
+        """The connection was ended meanwhile: legs that are silent no longer get their end."""
+        for side in SIDES:
+            leg = self.legs[side]
+            if leg.owed and leg.fate is Fate.OPEN and not self.is_mute(side):
+                how, keep_for = leg.owed
+                leg.owed = None
+                self._end_by(side, Other.RESET if heal is Heal.RESET else how, keep_for)
+
+    def _go_on(self) -> None:
+        """What was kept back gets through, as far as nothing else keeps it back."""
+        match self.state:
+            case State.TUNNEL:
+                for direction in self.directions:
+                    self._let_go(direction)
+                self._answer_ends()
+            case State.ANSWER | State.REFUSED:
+                self._proceed()
+            case State.ASKED if self.legs[Side.CLIENT].is_lost and not self.blocks(Side.CLIENT):
+                self._start_ending("client", "reset")
+            case _ if self._silences:
+                pass
+            case State.DIALLING if self.legs[Side.SERVER].is_lost:
+                self._upstream_failed("the upstream can't be reached", UNREACHED)
+            case State.HUNG if self.legs[Side.CLIENT].read_ended:
+                self._start_ending("client", "fin")
+                self._finish_leg(Side.CLIENT)
+            case _:
+                pass
