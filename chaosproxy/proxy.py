@@ -56,9 +56,10 @@ class Proxy:
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
     ) -> None:
-        self.upstream = upstream if isinstance(upstream, Upstream) else Upstream(*upstream)
+        spoken = upstream if isinstance(upstream, Upstream) else Upstream(upstream)
+        self.upstream = spoken.address
         self.listen = listen
-        if self.upstream.is_opaque:
+        if spoken.is_opaque:
             check_opaque(profile)
             options = options._replace(is_opaque=True)
         self.world = World(profile, options, monotonic_ns())
@@ -269,7 +270,7 @@ class Proxy:
     async def _dial(self, relay: Relay) -> None:
         try:
             async with asyncio.timeout(DIAL_TIME_S):
-                connection = await reach(self.upstream.address)
+                connection = await reach(self.upstream)
             # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
             await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
         except TimeoutError:

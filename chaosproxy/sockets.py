@@ -19,27 +19,18 @@ class Address(NamedTuple):
 
 
 class Upstream(NamedTuple):
-    """The server behind the proxy: where it is, and what is spoken with it."""
+    """The server: where it is, and what is spoken with it."""
 
-    host: str
-    port: int
+    address: Address
     scheme: str = "ws"
-
-    @property
-    def address(self) -> Address:
-        return Address(self.host, self.port)
 
     @property
     def is_opaque(self) -> bool:
         """Whether connections to it are streams of bytes, in which we look for nothing."""
         return self.scheme == "tcp"
 
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.address}"
-
     def __str__(self) -> str:
-        return str(self.address)
+        return f"{self.scheme}://{self.address}"
 
 
 LOOPBACK = Address("127.0.0.1", 0)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import uvloop
 
 from chaosproxy.profile import EMPTY, Profile
-from chaosproxy.proxy import Proxy
+from chaosproxy.proxy import Address, Proxy
 from chaosproxy.sockets import Upstream as Behind
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import DEFAULTS, Options, Told
@@ -190,7 +190,7 @@ async def stage(
     upstream = Upstream()
     if isinstance(profile, dict):
         profile = Profile.model_validate({"version": 1, **profile})
-    behind = Behind("127.0.0.1", upstream_port or upstream.port, scheme)
+    behind = Behind(Address("127.0.0.1", upstream_port or upstream.port), scheme)
     proxy = Proxy(behind, profile=profile, options=options, on_told=told.append)
     await proxy.start()
     try:

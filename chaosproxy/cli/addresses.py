@@ -60,10 +60,10 @@ def parse_upstream(text: str) -> Upstream:
         raise ValueError(f"{show(text)} names no port{default}")
     if not _can_be_host(place):
         raise ValueError(f"{wanted}, got {show(text)}, whose host can't be a name")
-    upstream = Upstream(host, port, scheme)
+    upstream = Upstream(Address(host, port), scheme)
     if parts.path.strip("/") or parts.query or parts.fragment:
         why = "clients choose it, and it is passed on" if scheme == "ws" else "tcp:// has none"
-        raise ValueError(f"the upstream takes no path: {why}; write {upstream.url}")
+        raise ValueError(f"the upstream takes no path: {why}; write {upstream}")
     return upstream
 
 

@@ -11,9 +11,9 @@ def greeting(upstream: Upstream, listen: Address, control: str, profile: Profile
     everywhere = f" (listening on {listen})" if client != listen else ""
     where = client if upstream.is_opaque else f"ws://{client}"
     lines = [
-        f"point your client at {where} (was :{upstream.port}){everywhere}",
+        f"point your client at {where} (was :{upstream.address.port}){everywhere}",
         *([] if upstream.is_opaque else _to_paste(client)),
-        f"upstream  {upstream.url}",
+        f"upstream  {upstream}",
         f"control   {control}",
         f"profile   {profile.name or 'unnamed'} ({profile.digest}), seed {seed}",
     ]
@@ -30,10 +30,10 @@ def _to_paste(client: Address) -> list[str]:
     ]
 
 
-def no_client_yet(upstream: Upstream, listen: Address, seconds: int) -> str:
+def no_client_yet(upstream: Address, listen: Address, seconds: int, *, is_opaque: bool = False) -> str:
     """The first of the usual mistakes: the client still talks to the server itself."""
     remedy = f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']"
-    if upstream.is_opaque:
+    if is_opaque:
         remedy = f"Point it at {reachable(listen)}"
     words = f"warning: no client has connected for {seconds} s. Does the app still use :{upstream.port}? {remedy}"
     if reachable(listen) == listen:

@@ -116,7 +116,7 @@ class Narrator:
             case Dialled(error) if error:
                 what = "are reset" if self._upstream.is_opaque else "get 502"
                 yield from self._once(
-                    "upstream", "", f"clients {what} until {self._upstream} is there; {CONTAINER_REMEDY}"
+                    "upstream", "", f"clients {what} until {self._upstream.address} is there; {CONTAINER_REMEDY}"
                 )
             case _:
                 pass

@@ -75,12 +75,12 @@ Say = Callable[[str], None]
 class Fence:
     """Lets rules that harm a server act on one's own only, by the address it has."""
 
-    def __init__(self, upstream: Upstream, owner: Owner) -> None:
+    def __init__(self, upstream: Address, owner: Owner) -> None:
         self._upstream = upstream
         self._owner = owner
 
     @classmethod
-    async def around(cls, upstream: Upstream, owns_server: bool) -> "Fence":
+    async def around(cls, upstream: Address, owns_server: bool) -> "Fence":
         """Look the upstream up."""
         owner = Owner.UNKNOWN
         with suppress(TimeoutError):
@@ -118,13 +118,13 @@ async def run(settings: Settings, say: Say) -> int:
     if loop := await asyncio.to_thread(_loop_in, settings):
         raise Trouble(loop, ExitCode.USAGE)
     if settings.upstream.is_opaque and (misfits := words_of(profile_misfits(settings.profile))):
-        lines = [f"this profile can't be used with {settings.upstream.url}:", *misfits]
+        lines = [f"this profile can't be used with {settings.upstream}:", *misfits]
         raise Trouble("\n  ".join(lines), ExitCode.USAGE)
-    fence = await Fence.around(settings.upstream, settings.owns_server)
+    fence = await Fence.around(settings.upstream.address, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
     if settings.checks_upstream:
-        await _check(settings.upstream)
+        await _check(settings.upstream.address)
     stage = _Stage(settings, fence, say)
     try:
         await stage.start()
@@ -274,12 +274,12 @@ def _summary(proxy: Proxy) -> str:
 
 def _remind(proxy: Proxy, say: Say) -> None:
     if not proxy.world.totals.attempts and proxy.world.is_listening:
-        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S))
+        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=proxy.world.options.is_opaque))
 
 
-async def _check(upstream: Upstream) -> None:
+async def _check(upstream: Address) -> None:
     try:
-        reached = await asyncio.to_thread(socket.create_connection, upstream.address, CHECK_TIME_S)
+        reached = await asyncio.to_thread(socket.create_connection, upstream, CHECK_TIME_S)
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         message = f"the upstream {upstream} can't be reached: {reason.lower()}; {CONTAINER_REMEDY}"

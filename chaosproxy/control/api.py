@@ -115,7 +115,7 @@ class Api:
 
     def _check_rule(self, rule: Rule) -> None:
         profile = self._proxy.world.profile
-        if self._proxy.upstream.is_opaque and (misfits := list(rule_misfits(rule))):
+        if self._proxy.world.options.is_opaque and (misfits := list(rule_misfits(rule))):
             problems = [{"path": show_path(("rule", *misfit.at)), "message": misfit.message} for misfit in misfits]
             raise Refused(422, "the order is not valid", problems)
         if rule.when.is_of_protocol and not profile.protocol:
@@ -157,7 +157,7 @@ class Api:
 
     async def _close(self, request: web.Request) -> web.Response:
         close = read_order(Close, await request.read())
-        if self._proxy.upstream.is_opaque:
+        if self._proxy.world.options.is_opaque:
             raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
         code = None if close.code == "none" else close.code
         session = self._session(request)

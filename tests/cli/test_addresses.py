@@ -7,11 +7,11 @@ from chaosproxy.proxy import Address, Upstream
 @pytest.mark.parametrize(
     ("text", "upstream"),
     [
-        ("ws://localhost:6001", Upstream("localhost", 6001, "ws")),
-        ("WS://soketi:6001/", Upstream("soketi", 6001, "ws")),
-        ("ws://[::1]:6001", Upstream("::1", 6001, "ws")),
-        ("tcp://redis:6379", Upstream("redis", 6379, "tcp")),
-        ("TCP://[::1]:6379/", Upstream("::1", 6379, "tcp")),
+        ("ws://localhost:6001", Upstream(Address("localhost", 6001), "ws")),
+        ("WS://soketi:6001/", Upstream(Address("soketi", 6001), "ws")),
+        ("ws://[::1]:6001", Upstream(Address("::1", 6001), "ws")),
+        ("tcp://redis:6379", Upstream(Address("redis", 6379), "tcp")),
+        ("TCP://[::1]:6379/", Upstream(Address("::1", 6379), "tcp")),
     ],
 )
 def test_an_upstream_is_a_ws_or_tcp_url(text: str, upstream: Upstream) -> None:
@@ -19,8 +19,7 @@ def test_an_upstream_is_a_ws_or_tcp_url(text: str, upstream: Upstream) -> None:
 
 
 def test_an_upstream_is_written_as_it_is_read() -> None:
-    assert Upstream("::1", 6379, "tcp").url == "tcp://[::1]:6379"
-    assert str(Upstream("redis", 6379, "tcp")) == "redis:6379"
+    assert str(Upstream(Address("::1", 6379), "tcp")) == "tcp://[::1]:6379"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ async def staged(profile: Profile = EMPTY, **options: Any) -> AsyncIterator[Stag
         metrics.tell(told)
 
     async with serve(echo, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as upstream:
-        behind = Upstream("127.0.0.1", upstream.sockets[0].getsockname()[1], options.pop("scheme", "ws"))
+        behind = Upstream(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), options.pop("scheme", "ws"))
         proxy = Proxy(behind, profile=profile, on_told=tell)
         metrics.watch(proxy)
         await proxy.start()
