@@ -48,10 +48,10 @@ def naive(loop: str) -> Command:
     ]
 
 
-def chaosproxy(loop: str) -> Command:
+def chaosproxy(loop: str, scheme: str = "ws") -> Command:
     return lambda place: [
         *(sys.executable, "-m", "chaosproxy", "run"),
-        *("--upstream", f"ws://127.0.0.1:{place.upstream_port}"),
+        *("--upstream", f"{scheme}://127.0.0.1:{place.upstream_port}"),
         *("--listen", f"127.0.0.1:{place.listen_port}"),
         *("--control", f"127.0.0.1:{place.control_port}"),
         *("--loop", loop),
@@ -114,6 +114,7 @@ CONTENDERS = (
     Contender("direct", None),
     Contender("chaosproxy-uvloop", chaosproxy("uvloop")),
     Contender("chaosproxy-asyncio", chaosproxy("asyncio")),
+    Contender("chaosproxy-tcp", chaosproxy("uvloop", "tcp")),
     Contender("haproxy-http", haproxy("http"), program="haproxy", is_reference=True),
     Contender("haproxy-tcp", haproxy("tcp"), program="haproxy"),
     Contender("nginx", nginx, program="nginx", is_reference=True),

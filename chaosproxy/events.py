@@ -237,7 +237,7 @@ class Answered(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The tunnel is open: 101 in both directions."""
+    """The tunnel is open: 101 in both directions, or, where it is opaque, our dial has succeeded."""
 
     extension: str
 

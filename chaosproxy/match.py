@@ -187,12 +187,14 @@ class Match(BaseModel):
     def _opcodes(self) -> frozenset[int]:
         return frozenset(Opcode[name.upper()] for name in self.opcode or ("text", "binary"))
 
-    def takes_connection(self, ordinal: int, request: Request) -> bool:
-        """The static conditions: decided once per connection."""
+    def takes_connection(self, ordinal: int, request: Request | None) -> bool:
+        """The static conditions: decided once per connection. An opaque one has no request."""
         if self.connection:
             first, last = self.connection
             if ordinal < first or (last is not None and ordinal > last):
                 return False
+        if request is None:
+            return self.path is None and not self.header
         if self._path and not self._path.fullmatch(request.path):
             return False
         return all(

@@ -140,7 +140,7 @@ class Profile(Model):
     seed: Integer = 0
     """What chance depends on."""
     starts: Literal["connection", "launch"] = "connection"
-    """When the timeline starts: with the first upgrade request, or at once."""
+    """When the timeline starts: with the first upgrade request (tcp://: the first connection), or at once."""
     identify: Identify | None = None
     """How to tell clients apart; without it all connections count as one client's."""
     compression: Literal["pass", "strip"] = "pass"

@@ -17,14 +17,15 @@ from typing import NamedTuple
 
 from .events import Leg as Legs
 from .events import Listening
+from .opaque import check_opaque
 from .profile import EMPTY, Profile
 from .relay import Leg, Relay, delay_s
 from .session import Session
-from .sockets import LOOPBACK, Address, bind, reach, words
+from .sockets import LOOPBACK, Address, Upstream, bind, reach, words
 from .wire.frames import Side
 from .world import DEFAULTS, Options, Step, Told, World
 
-__all__ = ["LOOPBACK", "Address", "Proxy"]
+__all__ = ["LOOPBACK", "Address", "Proxy", "Upstream"]
 
 BACKLOG = 128
 ACCEPTS_PER_TURN = 64
@@ -49,14 +50,18 @@ class Proxy:
 
     def __init__(
         self,
-        upstream: Address,
+        upstream: Upstream | Address,
         listen: Address = LOOPBACK,
         profile: Profile = EMPTY,
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
     ) -> None:
-        self.upstream = upstream
+        spoken = upstream if isinstance(upstream, Upstream) else Upstream(upstream)
+        self.upstream = spoken.address
         self.listen = listen
+        if spoken.is_opaque:
+            check_opaque(profile)
+            options = options._replace(is_opaque=True)
         self.world = World(profile, options, monotonic_ns())
         self.port = 0
         self._on_told = on_told

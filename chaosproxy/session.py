@@ -5,6 +5,7 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from .endings import Endings
 from .engine import Direction
@@ -40,6 +41,8 @@ from .wire.inflate import Negotiated
 class Session(Endings):
     """A client's connection and the upstream's, from accept to the end of both."""
 
+    direction_type: ClassVar[type[Direction]] = Direction
+
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
         super().__init__(tally, now)
         self.number = number  # of the attempt, in the order of accepts
@@ -47,7 +50,7 @@ class Session(Endings):
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
         self.directions = tuple(
-            Direction(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
+            self.direction_type(side, limits, reading, tally, self.events, self._do, self._note_close) for side in SIDES
         )
 
     # -- what the relay asks ----------------------------------------------------------------------------------------

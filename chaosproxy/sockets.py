@@ -18,6 +18,21 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Upstream(NamedTuple):
+    """The server: where it is, and what is spoken with it."""
+
+    address: Address
+    scheme: str = "ws"
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether connections to it are streams of bytes, in which we look for nothing."""
+        return self.scheme == "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
 LOOPBACK = Address("127.0.0.1", 0)
 
 

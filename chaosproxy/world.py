@@ -40,6 +40,7 @@ from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
 from .reading import Reading
 from .session import Session
+from .stream_session import StreamSession
 from .tally import Tally
 from .timeline import Standing, Timeline
 from .units import SECOND
@@ -65,6 +66,7 @@ class Options(NamedTuple):
     seed: int | None = None
     dials_per_second_max: int = DIALS_PER_SECOND_MAX  # 0 for no cap
     frames_journalled: bool = False
+    is_opaque: bool = False  # connections are streams of bytes (tcp://)
 
 
 DEFAULTS = Options()
@@ -163,7 +165,8 @@ class World:
         """A client has connected; the steps are to be taken by `settle`."""
         self._attempts += 1
         self.totals.attempts += 1
-        session = Session(self._attempts, self._limits, self._reading, self.tally, now)
+        kind = StreamSession if self.options.is_opaque else Session
+        session = kind(self._attempts, self._limits, self._reading, self.tally, now)
         session.hush(self._is_hushed, now)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
@@ -316,18 +319,16 @@ class World:
 
     def _number(self, session: Session, now: int) -> None:
         """A complete upgrade request has come."""
-        request = session.request
-        assert request is not None
+        request = session.request  # None where it is opaque
         self._start(now)
         client = self._identify(request)
         self._connections[client] = number = self._connections.get(client, 0) + 1
         self.totals.connections += 1
         mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
-        strips = self.profile.compression == "strip"
-        question = request.without(b"sec-websocket-extensions") if strips else request.raw
-        session.admit(client, number, question, mask, now)
-        names = tuple(name.decode("latin-1") for name, _ in request.headers)
-        self.told.append(Told(now, session, Asked(client, number, request.path, names)))
+        session.admit(client, number, self._question(request), mask, now)
+        if request is not None:
+            names = tuple(name.decode("latin-1") for name, _ in request.headers)
+            self.told.append(Told(now, session, Asked(client, number, request.path, names)))
         links = [self._link(active, session) for active in self._active.values()]
         links = [link for link in links if link.when.takes_connection(number, request)]
         session.set_links(links)
@@ -339,9 +340,15 @@ class World:
             if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
 
-    def _identify(self, request: Request) -> str:
+    def _question(self, request: Request | None) -> bytes:
+        """The request as the upstream gets it."""
+        if request is None:
+            return b""
+        return request.without(b"sec-websocket-extensions") if self.profile.compression == "strip" else request.raw
+
+    def _identify(self, request: Request | None) -> str:
         identify = self.profile.identify
-        if identify is None:
+        if identify is None or request is None:
             return ""
         if identify.query is not None:
             return (parse_qs(request.query).get(identify.query) or [""])[0]
@@ -459,7 +466,7 @@ class World:
 
     def _relink(self) -> None:
         for session in self._in_order():
-            if session.request is None or not session.connection:
+            if not session.connection:
                 continue
             links: list[Link] = []
             for active in self._active.values():

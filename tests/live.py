@@ -11,6 +11,7 @@ import uvloop
 
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.sockets import Upstream as Behind
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import DEFAULTS, Options, Told
 
@@ -148,6 +149,11 @@ class Stage:
         await client.exactly(len(response))
         return client, server
 
+    async def pair(self) -> tuple[Peer, Peer]:
+        """A client and a server with an opaque connection between them."""
+        client = await Peer.connect(self.proxy.port)
+        return client, await self.upstream.accept()
+
     async def told_of(self, kind: type[Any]) -> Any:
         """Wait for an event of a kind; the latest is given."""
         await comes_true(lambda: any(isinstance(told.event, kind) for told in self.told))
@@ -174,15 +180,18 @@ async def comes_true(condition: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def stage(
-    profile: Profile | dict[str, Any] = EMPTY, options: Options = DEFAULTS, upstream_port: int | None = None
+    profile: Profile | dict[str, Any] = EMPTY,
+    options: Options = DEFAULTS,
+    upstream_port: int | None = None,
+    scheme: str = "ws",
 ) -> AsyncIterator[Stage]:
     """A running proxy with a raw upstream; ended at once afterwards."""
     told: list[Told] = []
     upstream = Upstream()
     if isinstance(profile, dict):
         profile = Profile.model_validate({"version": 1, **profile})
-    address = Address("127.0.0.1", upstream_port or upstream.port)
-    proxy = Proxy(address, profile=profile, options=options, on_told=told.append)
+    behind = Behind(Address("127.0.0.1", upstream_port or upstream.port), scheme)
+    proxy = Proxy(behind, profile=profile, options=options, on_told=told.append)
     await proxy.start()
     try:
         yield Stage(upstream, proxy, told)

@@ -11,9 +11,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from ..problems import show
-from ..proxy import Address
+from ..proxy import Address, Upstream
 
-_LATER = {"wss": "TLS upstreams", "tcp": "plain TCP upstreams"}
+_SPOKEN = ("ws", "tcp")
+_LATER = {"wss": "TLS upstreams"}
 _MEANT = {"http": "ws", "https": "wss"}
 
 
@@ -26,8 +27,8 @@ class Owner(Enum):
     UNKNOWN = "a name that has no address now"
 
 
-def parse_upstream(text: str) -> Address:
-    """Read ws://HOST:PORT."""
+def parse_upstream(text: str) -> Upstream:
+    """Read ws://HOST:PORT or tcp://HOST:PORT."""
     scheme, has_scheme, rest = text.partition("://")
     if not has_scheme:
         raise ValueError(f"expected ws://HOST:PORT, got {show(text)}{_meant('ws://' + text)}")
@@ -36,31 +37,34 @@ def parse_upstream(text: str) -> Address:
         raise ValueError(
             f"{scheme}:// is not supported yet ({_LATER[scheme]} come in a later version); use ws://HOST:PORT"
         )
-    if scheme != "ws":
+    if scheme not in _SPOKEN:
         hint = _meant("ws://" + rest) if scheme in _MEANT else ""
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}{hint}")
+        raise ValueError(f"expected ws://HOST:PORT (or tcp://HOST:PORT), got {show(text)}{hint}")
     if "@" in rest:
         raise ValueError("the upstream's URL takes no user name or password: clients send their own")
     place = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     if place.count(":") > 1 and "[" not in place:
-        raise ValueError(f"expected ws://[HOST]:PORT for an IPv6 address, got {show(text)}")
+        raise ValueError(f"expected {scheme}://[HOST]:PORT for an IPv6 address, got {show(text)}")
+    wanted = f"expected {scheme}://HOST:PORT"
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"expected ws://HOST:PORT with a port from 1 to 65535, got {show(text)}") from None
+        raise ValueError(f"{wanted} with a port from 1 to 65535, got {show(text)}") from None
     if not host:
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}, which names no host")
+        raise ValueError(f"{wanted}, got {show(text)}, which names no host")
     if port == 0:
-        raise ValueError(f"expected ws://HOST:PORT with a port from 1 to 65535, got {show(text)}")
+        raise ValueError(f"{wanted} with a port from 1 to 65535, got {show(text)}")
     if port is None:
-        raise ValueError(f"{show(text)} names no port; ws://{_bracketed(host)}:80 would be the default of ws://")
+        default = f"; ws://{_bracketed(host)}:80 would be the default of ws://" if scheme == "ws" else ""
+        raise ValueError(f"{show(text)} names no port{default}")
     if not _can_be_host(place):
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}, whose host can't be a name")
-    address = Address(host, port)
+        raise ValueError(f"{wanted}, got {show(text)}, whose host can't be a name")
+    upstream = Upstream(Address(host, port), scheme)
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f"the upstream takes no path: clients choose it, and it is passed on; write ws://{address}")
-    return address
+        why = "clients choose it, and it is passed on" if scheme == "ws" else "tcp:// has none"
+        raise ValueError(f"the upstream takes no path: {why}; write {upstream}")
+    return upstream
 
 
 def parse_address(text: str) -> Address:

@@ -93,7 +93,7 @@ def cli(context: click.Context) -> None:
 
 @cli.command("run", epilog=ENVIRONMENT)
 @click.argument("url", type=URL, required=False)
-@option("--upstream", type=URL, metavar="URL", help="The server, as ws://HOST:PORT; also as the argument.")
+@option("--upstream", type=URL, metavar="URL", help="The server: ws://HOST:PORT, or tcp://…; also the argument.")
 @option("--listen", type=ADDRESS, default="127.0.0.1:7001", show_default=True, help="Where clients connect.")
 @option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
 @option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")
@@ -128,8 +128,9 @@ def cli(context: click.Context) -> None:
 def run_command(context: click.Context, /, **given: Any) -> int:
     """Put the proxy before a server.
 
-    Ends on SIGTERM or Ctrl-C: connections get 1001 and the grace time, exit 0; a second signal ends at once,
-    exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal error.
+    Ends on SIGTERM or Ctrl-C: connections get 1001 (over tcp:// FIN) and the grace time, exit 0; a second signal
+    ends at once, exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal
+    error.
     """
     say = (lambda line: None) if given["quiet"] else _say
     for warning in _unknown_variables():

@@ -33,7 +33,7 @@ from ..events import (
     Unjudged,
 )
 from ..problems import escape
-from ..proxy import Address
+from ..proxy import Upstream
 from ..session import Session
 from ..units import SECOND
 from ..world import Told
@@ -64,7 +64,7 @@ class Line(NamedTuple):
 class Narrator:
     """Turns what is told into lines. At most LINES_PER_SECOND_MAX of a second are shown; the rest is counted."""
 
-    def __init__(self, upstream: Address, started_at: int, is_verbose: bool = False) -> None:
+    def __init__(self, upstream: Upstream, started_at: int, is_verbose: bool = False) -> None:
         self._upstream = upstream
         self._started_at = started_at
         self._is_verbose = is_verbose
@@ -114,8 +114,9 @@ class Narrator:
             case Answered(426, "proxy", _):
                 yield from self._once("polling", self._sources.get(session.number, ""), POLLING_REMEDY)
             case Dialled(error) if error:
+                what = "are reset" if self._upstream.is_opaque else "get 502"
                 yield from self._once(
-                    "upstream", "", f"clients get 502 until {self._upstream} is there; {CONTAINER_REMEDY}"
+                    "upstream", "", f"clients {what} until {self._upstream.address} is there; {CONTAINER_REMEDY}"
                 )
             case _:
                 pass

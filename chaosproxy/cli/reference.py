@@ -37,6 +37,8 @@ def describe(fault: type[Fault]) -> str:
     text = (fault.__doc__ or "").strip()
     parts = [f"{fault.name} ({fault.family})", "", *(f"  {line.strip()}".rstrip() for line in text.splitlines()), ""]
     parts += [*_fact("acts", _moments(fault)), *_fact("heals", fault.heals)]
+    if fault.acts_on_bytes:
+        parts += _fact("tcp", "also on tcp:// upstreams")
     if fault.shorthand:
         parts.append(f"  short   `{fault.name}: VALUE` is `{fault.name}: {{{fault.shorthand}: VALUE}}`")
     options = list(_options(fault))

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from ..control import ControlServer
 from ..journal import Journal, Sink, open_journal
 from ..metrics import Metrics
+from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
-from ..proxy import Address, Proxy
+from ..proxy import Address, Proxy, Upstream
 from ..rule import Rule
 from ..world import DIALS_PER_SECOND_MAX, Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
@@ -54,7 +55,7 @@ class Trouble(Exception):
 class Settings(NamedTuple):
     """All that `run` is told."""
 
-    upstream: Address
+    upstream: Upstream
     listen: Address
     profile: Profile
     options: Options
@@ -128,12 +129,15 @@ async def run(settings: Settings, say: Say) -> int:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: say(_internal(context)))
     if loop := await asyncio.to_thread(_loop_in, settings):
         raise Trouble(loop, ExitCode.USAGE)
-    fence = await Fence.around(settings.upstream, settings.owns_server)
+    if settings.upstream.is_opaque and (misfits := words_of(profile_misfits(settings.profile))):
+        lines = [f"this profile can't be used with {settings.upstream}:", *misfits]
+        raise Trouble("\n  ".join(lines), ExitCode.USAGE)
+    fence = await Fence.around(settings.upstream.address, settings.owns_server)
     if warning := fence.check(settings.profile):
         say(warning)
     fence.check_cap(settings.options.dials_per_second_max)
     if settings.checks_upstream:
-        await _check(settings.upstream)
+        await _check(settings.upstream.address)
     stage = _Stage(settings, fence, say)
     try:
         await stage.start()
@@ -147,7 +151,7 @@ async def run(settings: Settings, say: Say) -> int:
 
 def _loop_in(settings: Settings) -> str:
     """Say which two addresses must not be the same and are. Look names up only where ports are equal."""
-    upstream, listen, control = settings.upstream, settings.listen, settings.control
+    upstream, listen, control = settings.upstream.address, settings.listen, settings.control
     if leads_to(upstream, listen):
         return (
             f"--listen {listen} and the upstream {upstream} are the same: the proxy would call itself; "
@@ -283,7 +287,7 @@ def _summary(proxy: Proxy) -> str:
 
 def _remind(proxy: Proxy, say: Say) -> None:
     if not proxy.world.totals.attempts and proxy.world.is_listening:
-        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S))
+        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=proxy.world.options.is_opaque))
 
 
 async def _check(upstream: Address) -> None:

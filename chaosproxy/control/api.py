@@ -11,6 +11,8 @@ from aiohttp import web
 from ..events import Leg
 from ..journal import Journal
 from ..metrics import Metrics
+from ..opaque import rule_misfits
+from ..problems import show_path
 from ..protocols import PROTOCOLS
 from ..proxy import Proxy
 from ..rule import BoundRule, Rule, bind
@@ -113,6 +115,9 @@ class Api:
 
     def _check_rule(self, rule: Rule) -> None:
         profile = self._proxy.world.profile
+        if self._proxy.world.options.is_opaque and (misfits := list(rule_misfits(rule))):
+            problems = [{"path": show_path(("rule", *misfit.at)), "message": misfit.message} for misfit in misfits]
+            raise Refused(422, "the order is not valid", problems)
         if rule.when.is_of_protocol and not profile.protocol:
             key = "event" if rule.when.event is not None else "channel"
             problem = f"{key}: needs protocol: at the top of the profile (one of {', '.join(PROTOCOLS)})"
@@ -152,6 +157,8 @@ class Api:
 
     async def _close(self, request: web.Request) -> web.Response:
         close = read_order(Close, await request.read())
+        if self._proxy.world.options.is_opaque:
+            raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
         code = None if close.code == "none" else close.code
         session = self._session(request)
         self._act(session, lambda now: (session, session.close(Leg.CLIENT, code, close.reason, now)))

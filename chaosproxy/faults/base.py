@@ -80,11 +80,19 @@ class Dice:
         self.ordinal += 1
         self._throws = 0
 
+    def go_to(self, ordinal: int) -> None:
+        """Go to a place by its number: of a byte, or a block, where a stream has no messages to be counted."""
+        self.ordinal = ordinal
+        self._throws = 0
+
     def throw(self) -> float:
         """A number from 0 up to 1, for this ordinal and the next throw at it."""
         place = self._prefix + b"\x1f%d\x1f%d" % (self.ordinal, self._throws)
         self._throws += 1
         return int.from_bytes(blake2b(place, digest_size=8, key=self._key).digest(), "big") / 2**64
+
+
+BLOCK_BYTES = 1024  # of a stream without messages: what `chance` picks, and what is damaged as a whole
 
 
 class Fault(BaseModel):
@@ -121,6 +129,14 @@ class Fault(BaseModel):
     """May do harm to the server, whatever the match."""
     harms_receiver: ClassVar[bool] = False
     """May do harm to whoever gets the messages that it acts on: the server, unless only those from it are matched."""
+    acts_on_bytes: ClassVar[bool] = False
+    """Acts on a stream of bytes as well, so it can be used with a tcp:// upstream."""
+    needs: ClassVar[str] = "messages"
+    """Where it doesn't: what it acts on."""
+    on_bytes_instead: ClassVar[str] = ""
+    """Where it doesn't: what does something alike there."""
+    garbles: ClassVar[bool] = False
+    """Changes the bytes of a stream by their position (see `garble`)."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
@@ -150,6 +166,21 @@ class Fault(BaseModel):
     def pacer(self, dice: Dice, since: int) -> Pacer:
         """What limits how fast bytes leave, where `is_pacing`; `since` is when the rule began."""
         raise NotImplementedError
+
+    def misfit_on_bytes(self) -> str:
+        """Why it can't act on a stream of bytes, with the remedy; nothing where it can."""
+        if self.acts_on_bytes:
+            return ""
+        remedy = f"; use {self.on_bytes_instead}" if self.on_bytes_instead else ""
+        return f"{self.name} needs {self.needs}, and tcp:// carries none{remedy}"
+
+    def garble(self, data: bytes, within: int, dice: Dice) -> bytes:
+        """Change a part of a block of a stream, where `garbles`; `within` is where in the block it begins.
+
+        The result is as long. However a block was chopped its parts come in order, each with the same throws, and
+        together they must give the same bytes: throw for the whole block, then change what lies within the part.
+        """
+        return data
 
     def wait(self, dice: Dice) -> int:
         """How long a handshake waits, in nanoseconds, where it delays one at one of `acts_at`."""

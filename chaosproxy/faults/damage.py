@@ -17,7 +17,7 @@ from ..json_values import JsonPointer, JsonValue
 from ..units import Hex, Integer, Share, Size, expected
 from ..wire.frames import Opcode
 from ..wire.pointer import MISSING, Json, read, refuse, rewrite, write
-from .base import Delivery, Dice, Fault, Moment
+from .base import BLOCK_BYTES, Delivery, Dice, Fault, Moment
 
 COUNT_MAX = 1000
 _CONTROL_PAYLOAD_MAX = 125  # RFC 6455, section 5.5
@@ -72,6 +72,8 @@ class Corrupt(_Damage):
     name: ClassVar = "corrupt"
     shorthand: ClassVar = "kind"
     harms_receiver: ClassVar = True
+    acts_on_bytes: ClassVar = True
+    garbles: ClassVar = True
     example: ClassVar = """\
 seed: 7
 phases:
@@ -86,7 +88,22 @@ phases:
     connections with 1007); json takes signs such as quotes and braces away until nothing can parse it; utf8 puts bytes
     into text that UTF-8 never has. json leaves alone what is no JSON or over 256 KiB, utf8 what is not text."""
     count: Annotated[Integer, Field(ge=1, le=COUNT_MAX)] = 1
-    """How many bits, bytes or signs of each message, at places of chance; all of them where there are fewer."""
+    """How many bits, bytes or signs of each message (tcp://: of each KiB), at places of chance; all of them where there
+    are fewer."""
+
+    def misfit_on_bytes(self) -> str:
+        if self.kind in (Kind.BITS, Kind.BYTES):
+            return ""
+        return f"kind: {self.kind} breaks messages, and tcp:// carries none; use bits or bytes"
+
+    def garble(self, data: bytes, within: int, dice: Dice) -> bytes:
+        changed = bytearray(data)
+        for _ in range(self.count):
+            at = int(dice.throw() * BLOCK_BYTES) - within
+            throw = dice.throw()
+            if 0 <= at < len(data):
+                changed[at] ^= 1 << int(throw * 8) if self.kind is Kind.BITS else 1 + int(throw * 255)
+        return bytes(changed)
 
     def damage(self, body: bytes, opcode: int, dice: Dice) -> bytes | None:
         match self.kind:

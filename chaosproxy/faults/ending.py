@@ -92,6 +92,8 @@ class CloseFault(_Blow, _CloseFrame):
 
     name: ClassVar = "close"
     shorthand: ClassVar = "code"
+    needs: ClassVar = "frames"
+    on_bytes_instead: ClassVar = "fin or reset"
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -149,6 +151,7 @@ class Reset(_Blow, _OneSided):
     name: ClassVar = "reset"
     shorthand: ClassVar = "leg"
     moments: ClassVar = _ENDING | {Moment.ACCEPT}
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -170,6 +173,7 @@ class Fin(_Blow, _OneSided):
 
     name: ClassVar = "fin"
     shorthand: ClassVar = "leg"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -197,6 +201,7 @@ class HalfCloseFault(_Blow, _OneLeg):
     name: ClassVar = "half_close"
     shorthand: ClassVar = "leg"
     heals: ClassVar = "a FIN can't be taken back: that way stays closed; new connections live"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -218,6 +223,7 @@ class SlowClose(Fault):
     moments: ClassVar = _STANDING
     shorthand: ClassVar = "delay"
     heals: ClassVar = "a FIN that waits keeps its due time; later ones pass at once"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: slow-to-end
@@ -264,6 +270,7 @@ class CutAfter(_OneSided, _Measure):
     moments: ClassVar = _ENDING
     acts_behind: ClassVar = True
     heals: ClassVar = "what was cut stays so; the rest is no longer counted and lives on"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 rules:
   - cut_after: {age: 60s, by: fin}
@@ -289,6 +296,9 @@ rules:
             return dict.fromkeys(("nth", "every", "first"), "messages: counts already")
         unfit = dict.fromkeys((*_CONTENT_KEYS, "age"), "only messages: looks at messages")
         return unfit if self.age is None else {**unfit, "sender": "both sides' connections have the same age"}
+
+    def misfit_on_bytes(self) -> str:
+        return "" if self.messages is None else "messages: counts messages, and tcp:// carries none; use bytes: or age:"
 
     def effect(self) -> Effect:
         end = Break if self.by == "reset" else Finish

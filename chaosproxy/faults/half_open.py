@@ -27,6 +27,7 @@ class HalfOpen(Fault):
     family: ClassVar = "half-open"
     moments: ClassVar = frozenset({Moment.PHASE, Moment.ASK, Moment.MESSAGE})
     heals: ClassVar = "as `heal` says, on the same sockets; a FIN or RST that came meanwhile follows the held bytes"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -58,6 +59,11 @@ phases:
     @property
     def is_loss(self) -> bool:  # type: ignore[override]
         return self.heal is Heal.DISCARD
+
+    def misfit_on_bytes(self) -> str:
+        if self.heal is not Heal.DISCARD:
+            return ""
+        return "heal: discard loses whole messages, and tcp:// carries none; use flush or reset"
 
     def effect(self) -> Effect:
         sender = next((side for side in SIDES if side.label == self.sender), None)

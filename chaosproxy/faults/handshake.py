@@ -23,6 +23,7 @@ class Refuse(Fault):
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.LISTEN})
     heals: ClassVar = "the same port listens again"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy
@@ -43,6 +44,8 @@ class Reject(Fault):
     moments: ClassVar = frozenset({Moment.ASK})
     shorthand: ClassVar = "status"
     heals: ClassVar = "new connections open"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "refuse or reset: {at: accept}"
     example: ClassVar = """\
 phases:
   - name: overloaded
@@ -84,6 +87,7 @@ class Hang(Fault):
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.ASK})
     heals: ClassVar = "new connections open; those that hang go on hanging until their client gives up"
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: stuck
@@ -107,6 +111,8 @@ class BadAccept(Fault):
     moments: ClassVar = frozenset({Moment.ANSWER})
     shorthand: ClassVar = "kind"
     heals: ClassVar = "new connections open; one that is open stays as it is"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "hang or half_open"
     example: ClassVar = """\
 phases:
   - name: spoilt
@@ -144,6 +150,8 @@ class Silent(Fault):
     moments: ClassVar = frozenset({Moment.OPEN})
     shorthand: ClassVar = "heal"
     heals: ClassVar = "as `heal` says, on the same sockets; a FIN or RST that came meanwhile follows the held bytes"
+    needs: ClassVar = "an upgrade request"
+    on_bytes_instead: ClassVar = "hang or half_open"
     example: ClassVar = """\
 phases:
   - name: mute

@@ -24,6 +24,7 @@ class Fragment(Fault):
     shorthand: ClassVar = "size"
     heals: ClassVar = "later messages pass as they come"
     is_loss: ClassVar = True
+    on_bytes_instead: ClassVar = "slice"
     example: ClassVar = """\
 phases:
   - name: crumbs
@@ -44,6 +45,7 @@ class _Injection(Fault):
     moments: ClassVar = frozenset({Moment.PHASE, Moment.OPEN, Moment.MESSAGE})
     heals: ClassVar = "nothing more is sent; what was sent has been"
     acts_behind: ClassVar = True
+    needs: ClassVar = "frames"
 
     to: Leg = Leg.CLIENT
     """Who gets it: client, server or both."""

@@ -19,6 +19,7 @@ class Drop(Fault):
     moments: ClassVar = frozenset({Moment.MESSAGE})
     heals: ClassVar = "later messages pass; what was dropped stays lost"
     is_loss: ClassVar = True
+    on_bytes_instead: ClassVar = "stall or reset"
     example: ClassVar = """\
 seed: 7
 phases:

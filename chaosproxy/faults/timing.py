@@ -53,6 +53,7 @@ class Latency(Fault):
     shorthand: ClassVar = "delay"
     heals: ClassVar = "new messages pass at once; what is held keeps its due time, and order is kept"
     is_timing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: slow
@@ -86,6 +87,11 @@ phases:
     @property
     def is_for_first(self) -> bool:  # type: ignore[override]
         return self.at is At.FIRST_FRAME
+
+    def misfit_on_bytes(self) -> str:
+        if self.at in (None, At.ACCEPT):
+            return ""
+        return f"at: {self.at} is a part of WebSocket, and tcp:// carries none; use at: accept, or leave it out"
 
     def sample(self, dice: Dice) -> int:
         """One delay, in nanoseconds."""
@@ -126,6 +132,7 @@ class Bandwidth(Fault):
     heals: ClassVar = "what has not left yet leaves at once, in order"
     is_timing: ClassVar = True
     is_pacing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: narrow
@@ -170,6 +177,7 @@ class Slice(Fault):
     heals: ClassVar = "what has not left yet leaves at once, in order"
     is_timing: ClassVar = True
     is_pacing: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: crumbs
@@ -207,6 +215,7 @@ class Stall(Fault):
     heals: ClassVar = "what was kept leaves at once, in order; what had to wait for a latency still does"
     is_timing: ClassVar = True
     keeps: ClassVar = True
+    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy

@@ -1,19 +1,25 @@
 import pytest
 
 from chaosproxy.cli.addresses import Owner, leads_to, owner_of, parse_address, parse_upstream, reachable
-from chaosproxy.proxy import Address
+from chaosproxy.proxy import Address, Upstream
 
 
 @pytest.mark.parametrize(
-    ("text", "address"),
+    ("text", "upstream"),
     [
-        ("ws://localhost:6001", Address("localhost", 6001)),
-        ("WS://soketi:6001/", Address("soketi", 6001)),
-        ("ws://[::1]:6001", Address("::1", 6001)),
+        ("ws://localhost:6001", Upstream(Address("localhost", 6001), "ws")),
+        ("WS://soketi:6001/", Upstream(Address("soketi", 6001), "ws")),
+        ("ws://[::1]:6001", Upstream(Address("::1", 6001), "ws")),
+        ("tcp://redis:6379", Upstream(Address("redis", 6379), "tcp")),
+        ("TCP://[::1]:6379/", Upstream(Address("::1", 6379), "tcp")),
     ],
 )
-def test_an_upstream_is_a_ws_url(text: str, address: Address) -> None:
-    assert address == parse_upstream(text)
+def test_an_upstream_is_a_ws_or_tcp_url(text: str, upstream: Upstream) -> None:
+    assert parse_upstream(text) == upstream
+
+
+def test_an_upstream_is_written_as_it_is_read() -> None:
+    assert str(Upstream(Address("::1", 6379), "tcp")) == "tcp://[::1]:6379"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +28,12 @@ def test_an_upstream_is_a_ws_url(text: str, address: Address) -> None:
         ("localhost:6001", "did you mean ws://localhost:6001?"),
         ("http://localhost:6001", "did you mean ws://localhost:6001?"),
         ("wss://example.com:443", "wss:// is not supported yet"),
-        ("tcp://localhost:6001", "tcp:// is not supported yet"),
-        ("ftp://localhost:6001", "expected ws://HOST:PORT, got ftp://localhost:6001"),
+        ("ftp://localhost:6001", "expected ws://HOST:PORT (or tcp://HOST:PORT), got ftp://localhost:6001"),
+        ("tcp://localhost", "tcp://localhost names no port"),
+        ("tcp://localhost:0", "expected tcp://HOST:PORT with a port from 1 to 65535"),
+        ("tcp://::1:6379", "expected tcp://[HOST]:PORT for an IPv6 address"),
+        ("tcp://localhost:6379/0", "takes no path: tcp:// has none; write tcp://localhost:6379"),
+        ("tcp://me:secret@localhost:6379", "takes no user name"),
         ("ws://localhost", "ws://localhost:80 would be the default"),
         ("ws://localhost:0", "a port from 1 to 65535"),
         ("ws://localhost:66666", "a port from 1 to 65535"),

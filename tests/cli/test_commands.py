@@ -167,6 +167,18 @@ class TestUsage:
         assert message in " ".join(ran.err.split())
         assert "Traceback" not in ran.err
 
+    def test_all_that_makes_no_sense_on_tcp_is_told_at_once(self) -> None:
+        yaml = "version: 1\nrules: [close: 4200, {drop: {}, when: {nth: 2}}]\n"
+        ran = chaosproxy("run", "tcp://127.0.0.1:9", "--profile-yaml", yaml)
+        assert ran.code == 2
+        assert ran.err.splitlines() == [
+            "chaosproxy: this profile can't be used with tcp://127.0.0.1:9:",
+            "  rules[0].close: close needs frames, and tcp:// carries none; use fin or reset",
+            "  rules[1].drop: drop needs messages, and tcp:// carries none; use stall or reset",
+            "  rules[1].when.nth: nth: needs messages, and tcp:// carries none; it can't be used (from:, connection:, "
+            "age: and chance: can)",
+        ]
+
     def test_a_whole_profile_may_stand_in_the_environment(self) -> None:
         ran = chaosproxy("run", "ws://a:1", env={"CHAOSPROXY_PROFILE_YAML": "version: 1\nphases: 7\n"})
         assert ran.code == 2
@@ -247,6 +259,26 @@ class TestRun:
         assert code == 0
         assert "new Pusher(key" in err
         assert err.endswith("0 attempts, 0 connections opened; faults struck: none\n")
+
+    def test_a_tcp_upstream_is_carried_from_end_to_end(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as upstream, socket.socket() as client:
+            url = f"tcp://127.0.0.1:{upstream.getsockname()[1]}"
+            with running("--listen", "127.0.0.1:0", "--fault", "latency=10ms", upstream=url) as process:
+                where = greeted(process)
+                assert where.startswith("point your client at 127.0.0.1:")
+                client.connect(("127.0.0.1", int(where.split(":")[1].split()[0])))
+                client.sendall(b"PING\r\n")
+                server, _ = upstream.accept()
+                assert server.recv(6, socket.MSG_WAITALL) == b"PING\r\n"
+                server.close()
+                assert client.recv(1) == b""
+                client.close()
+                process.send_signal(signal.SIGTERM)
+                code, err = process.wait(PATIENCE_S), rest(process)
+        assert code == 0
+        assert f"upstream  {url}" in err
+        assert "pusher" not in err
+        assert "1 attempts, 1 connections opened; faults struck: latency 1" in err
 
     def test_quiet_says_nothing_and_the_journal_may_go_to_stdout(self) -> None:
         with running("-q", "--listen", "127.0.0.1:0", "--journal", "-") as process:

@@ -1,8 +1,8 @@
 from chaosproxy.cli.greeting import greeting, no_client_yet
 from chaosproxy.profile import EMPTY
-from chaosproxy.proxy import Address
+from chaosproxy.proxy import Address, Upstream
 
-UPSTREAM = Address("soketi", 6001)
+UPSTREAM = Upstream(Address("soketi", 6001))
 
 
 def test_clients_are_told_where_to_point_and_what_to_paste() -> None:
@@ -26,7 +26,20 @@ def test_an_ipv6_address_is_pasted_in_brackets() -> None:
 
 
 def test_without_a_client_the_usual_causes_are_named() -> None:
-    words = no_client_yet(UPSTREAM, Address("127.0.0.1", 7001), 10)
+    words = no_client_yet(UPSTREAM.address, Address("127.0.0.1", 7001), 10)
     assert "no client has connected for 10 s. Does the app still use :6001? Set wsPort: 7001" in words
     assert words.endswith("--listen 0.0.0.0:7001")
-    assert "--listen" not in no_client_yet(UPSTREAM, Address("0.0.0.0", 7001), 10)
+    assert "--listen" not in no_client_yet(UPSTREAM.address, Address("0.0.0.0", 7001), 10)
+
+
+def test_for_a_tcp_upstream_there_is_an_address_and_nothing_to_paste() -> None:
+    redis = Upstream(Address("redis", 6379), "tcp")
+    lines = greeting(redis, Address("127.0.0.1", 7001), "none", EMPTY, 7)
+    assert lines[:3] == [
+        "point your client at 127.0.0.1:7001 (was :6379)",
+        "upstream  tcp://redis:6379",
+        "control   none",
+    ]
+    assert no_client_yet(redis.address, Address("127.0.0.1", 7001), 10, is_opaque=True).startswith(
+        "warning: no client has connected for 10 s. Does the app still use :6379? Point it at 127.0.0.1:7001; if it"
+    )

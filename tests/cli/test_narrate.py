@@ -17,7 +17,7 @@ from chaosproxy.events import (
     Subscribed,
 )
 from chaosproxy.lanes import Limits
-from chaosproxy.proxy import Address
+from chaosproxy.proxy import Address, Upstream
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session
 from chaosproxy.tally import Tally
@@ -26,7 +26,7 @@ from chaosproxy.wire.frames import Side
 from chaosproxy.world import Told
 
 OFFSET_WIDTH = len("    1.500  ")
-UPSTREAM = Address("localhost", 6001)
+UPSTREAM = Upstream(Address("localhost", 6001))
 
 
 def session(attempt: int, connection: int = 0, client: str = "") -> Session:
@@ -98,9 +98,16 @@ def test_an_upstream_that_is_down_is_warned_of_once() -> None:
     failed = Dialled("localhost:6001: connection refused")
     told = lines((session(1, 1), failed), (session(2, 2), failed))
     assert [line for line in told if "warning" in line] == [
-        f"warning: clients get 502 until {UPSTREAM} is there; {CONTAINER_REMEDY}"
+        f"warning: clients get 502 until {UPSTREAM.address} is there; {CONTAINER_REMEDY}"
     ]
     assert "localhost is the container" in CONTAINER_REMEDY
+
+
+def test_clients_of_a_tcp_upstream_that_is_down_are_reset() -> None:
+    redis = Upstream(Address("redis", 6379), "tcp")
+    told = Told(SECOND, session(1, 1), Dialled("redis:6379: connection refused"))
+    (_, warning) = Narrator(redis, 0).tell(told)
+    assert "warning: clients are reset until redis:6379 is there" in warning
 
 
 def test_a_flood_is_cut_and_counted() -> None:

@@ -37,6 +37,11 @@ def test_options_are_told_in_users_terms() -> None:
     assert "mode  freeze | blackhole; default blackhole" in reference.describe(FAULTS["half_open"])
 
 
+def test_what_also_acts_on_tcp_upstreams_says_so() -> None:
+    assert "  tcp     also on tcp:// upstreams\n" in reference.describe(FAULTS["latency"])
+    assert "tcp://" not in reference.describe(FAULTS["drop"])
+
+
 def test_a_readme_without_markers_is_not_overwritten() -> None:
     with pytest.raises(AssertionError, match="needs"):
         reference.with_table("# chaosproxy\n")

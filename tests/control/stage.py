@@ -13,7 +13,7 @@ from chaosproxy.control import ControlServer
 from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
 from chaosproxy.profile import EMPTY, Profile
-from chaosproxy.proxy import Address, Proxy
+from chaosproxy.proxy import Address, Proxy, Upstream
 from chaosproxy.world import Told
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -95,7 +95,8 @@ async def staged(profile: Profile = EMPTY, **options: Any) -> AsyncIterator[Stag
         metrics.tell(told)
 
     async with serve(echo, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as upstream:
-        proxy = Proxy(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), profile=profile, on_told=tell)
+        behind = Upstream(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), options.pop("scheme", "ws"))
+        proxy = Proxy(behind, profile=profile, on_told=tell)
         metrics.watch(proxy)
         await proxy.start()
         control = ControlServer(proxy, journal, metrics, options.pop("address", LOOPBACK), **options)

@@ -517,3 +517,54 @@ class TestServer:
                 assert (await stage.ask("GET", "/api/state", Host="evil.example")).status == 403
 
         run_on_uvloop(story())
+
+
+class TestOpaque:
+    """With a tcp:// upstream; a WebSocket through it is bytes like any other."""
+
+    def test_a_rule_that_needs_messages_is_refused_with_all_its_problems(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(scheme="tcp") as stage:
+                order = {"rule": {"close": 4200, "when": {"opcode": "text", "nth": 2}}}
+                answer = await stage.ask("POST", "/api/rules", order)
+                assert answer.status == 422
+                assert [problem["path"] for problem in answer.body["problems"]] == [
+                    "rule.close",
+                    "rule.when.opcode",
+                    "rule.when.nth",
+                ]
+                assert "use fin or reset" in answer.body["problems"][0]["message"]
+                assert (await stage.state())["rules"] == []
+
+        run(story())
+
+    def test_a_rule_on_bytes_acts_at_once_and_connections_are_listed(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(scheme="tcp") as stage, stage.client() as client:
+                assert (await stage.ask("POST", "/api/rules", {"rule": {"latency": "50ms"}})).status == 201
+                await client.send("late")
+                assert await client.recv() == "late"
+                state = await stage.state()
+                assert state["counters"]["faults"] == {"latency": 2}
+                (connection,) = state["connections"]
+                assert (connection["connection"], connection["path"], connection["state"]) == (1, "", "tunnel")
+                page = (await stage.ask("GET", "/metrics")).body
+                assert 'chaosproxy_connections_total{outcome="opened"} 1.0' in page
+                assert 'chaosproxy_frames_total{direction="client",opcode="text"} 0.0' in page
+
+        run(story())
+
+    def test_a_close_is_refused_and_a_reset_is_a_reset(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(scheme="tcp") as stage, stage.client() as client:
+                (connection,) = (await stage.state())["connections"]
+                where = f"/api/connections/{connection['attempt']}"
+                answer = await stage.ask("POST", f"{where}/close", {"code": 4200})
+                assert answer.status == 409
+                assert "carries no frames" in answer.body["error"]
+                assert (await stage.ask("POST", f"{where}/reset")).status == 200
+                with pytest.raises(ConnectionClosed) as end:
+                    await client.recv()
+                assert end.value.rcvd is None
+
+        run(story())
