@@ -79,6 +79,9 @@ class Life:
         if self._turn % 5 == 0:
             c.send(SERVER, frame(b"beat", 9), _event("pusher_internal:subscription_succeeded", channel="private-a"))
             c.send(CLIENT, frame(b"beat", 10, mask=M), frame(b"beat", 9, mask=M))
+        if self._turn % 7 == 0:
+            c.send(CLIENT, text(json.dumps({"event": "pusher:ping", "data": {}}), M))
+            c.send(SERVER, _event("pusher:pong", data="{}"))
         if self._turn % 1000 == 0:
             c.fin(SERVER)  # now and then the server ends one
 
