@@ -50,6 +50,7 @@ class End(NamedTuple):
     """Send FIN behind what has been written; reading goes on. At most once per leg."""
 
     side: Side
+    notify: bool = True  # over TLS, by a close_notify before it
 
 
 class Release(NamedTuple):
@@ -106,6 +107,7 @@ class Finish(NamedTuple):
 
     leg: Leg
     other: Other
+    notify: bool = False  # over TLS, a close_notify before it
 
 
 class Break(NamedTuple):
@@ -138,7 +140,17 @@ class Silence(NamedTuple):
     heal: Heal
 
 
-Effect = Reply | Hold | Close | Finish | Break | Silence
+class Present(NamedTuple):
+    """Show the client a bad certificate in the TLS handshake."""
+
+    certificate: str  # what is wrong with it
+
+
+class HoldHandshake(NamedTuple):
+    """Do not answer the client's TLS hello until healed."""
+
+
+Effect = Reply | Hold | Close | Finish | Break | Silence | Present | HoldHandshake
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------
@@ -148,6 +160,14 @@ class Accepted(NamedTuple):
     """A client connected to us: an attempt."""
 
     peer: str
+
+
+class Secured(NamedTuple):
+    """TLS with a peer is set up, or has failed (`error`), then or later."""
+
+    side: Side
+    version: str
+    error: str
 
 
 class Asked(NamedTuple):
@@ -306,6 +326,7 @@ class Reported(NamedTuple):
 
 Event = (
     Accepted
+    | Secured
     | Asked
     | Dialled
     | DialDelayed

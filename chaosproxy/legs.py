@@ -56,6 +56,7 @@ class LegState:
         self.pauses: set[str] = set()  # why it is not being read
         self.farewell = b""  # the close frame to be sent
         self.awaits_reply = False  # the peer shall answer the close frame
+        self.notifies = True  # over TLS, close_notify goes before our FIN
 
 
 class Legs:
@@ -73,7 +74,7 @@ class Legs:
         leg = self.legs[side]
         if leg.is_connected and not leg.write_ended and leg.fate is not Fate.GONE:
             leg.write_ended = True
-            self._actions.append(End(side))
+            self._actions.append(End(side, leg.notifies))
 
     def _finish_leg(self, side: Side) -> None:
         """End a leg that carries nothing any more: FIN, then its peer's FIN is awaited for a while."""

@@ -20,11 +20,14 @@ from .events import (
     Heal,
     Healed,
     Hold,
+    HoldHandshake,
     Leg,
     Mode,
     Opened,
     Other,
+    Present,
     Reply,
+    Secured,
     Send,
     Silence,
     Struck,
@@ -128,14 +131,16 @@ class Session(Opening):
         self._maybe_release()
         return self._take_actions()
 
-    def ended(self, side: Side, now: int) -> list[Action]:
-        """The peer sent FIN."""
+    def ended(self, side: Side, now: int, *, is_truncated: bool = False) -> list[Action]:
+        """The peer sent FIN, or close_notify where it speaks TLS; FIN alone is a truncation there, and passed on so."""
         self._now = now
         leg = self.legs[side]
         if leg.read_ended:
             return self._take_actions()
         leg.read_ended = True
-        self._tell_end(side, "fin")
+        if is_truncated:
+            self.legs[side.other].notifies = False
+        self._tell_end(side, "truncated" if is_truncated else "fin")
         match self.state:
             case State.TUNNEL:
                 self._pass_end(side)
@@ -178,6 +183,11 @@ class Session(Opening):
             self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
+
+    def broken(self, side: Side, error: str, now: int) -> list[Action]:
+        """TLS with the peer has failed: nothing can be said to it or heard from it any more."""
+        self.events.append(Secured(side, "", error))
+        return self.lost(side, now, "tls")
 
     def found_ended(self, side: Side) -> None:
         """A leg that is not being read was found with its peer's FIN waiting behind unread data."""
@@ -227,6 +237,7 @@ class Session(Opening):
         """A rule has ended: undo what its fault says is undone."""
         self._now = now
         silent = self._silences.pop(link.rule.id, None)
+        self._heal_handshake(link.rule.id)
         if link.has_acted and self.state is not State.ENDING:
             self.events.append(Healed(link.rule.id, link.fault.name))
         if silent:
@@ -353,12 +364,16 @@ class Session(Opening):
                 self.state = State.HUNG
             case Close():
                 self._inject_close(effect, link, "rule")
-            case Finish(leg, other):
+            case Finish(leg, other, notify):
+                for aimed_at in leg.sides:
+                    self.legs[aimed_at].notifies = notify
                 self._finish(leg, other)
             case Break():
                 self._break(effect, "rule" if link else "proxy")
             case Silence():
                 self._fall_silent(link, effect)
+            case Present() | HoldHandshake():
+                self._at_handshake[link.rule.id if link else ""] = effect
 
     def _struck(self, link: Link | None, side: Side | None, message: int | None) -> None:
         if link and (message is not None or not link.strikes):
@@ -515,7 +530,7 @@ class Session(Opening):
 
     def _time_out(self, timer: Timer, side: Side) -> None:
         match timer:
-            case Timer.HEAD if self._is_hushed:
+            case Timer.HEAD if self._is_hushed or self.holds_handshake:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"

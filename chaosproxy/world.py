@@ -43,7 +43,7 @@ from .tally import Tally
 from .timeline import Standing, Timeline
 from .units import SECOND
 from .wire.frames import SIDES, Side
-from .wire.http import Request
+from .wire.http import Request, with_host
 
 DIALS_PER_SECOND_MAX = 200
 
@@ -64,6 +64,7 @@ class Options(NamedTuple):
     seed: int | None = None
     dials_per_second_max: int = DIALS_PER_SECOND_MAX  # 0 for no cap
     frames_journalled: bool = False
+    host: str = ""  # what requests name as Host toward the upstream; empty for what the client named
 
 
 DEFAULTS = Options()
@@ -104,7 +105,7 @@ class World:
         self.is_draining = False
         self.totals = Totals()
         self.tally = Tally()
-        self._is_hushed = False
+        self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
         reads = profile.protocol is not None or any(_reads(rule) for rule in profile.every_rule())
@@ -158,13 +159,14 @@ class World:
         self._attempts += 1
         self.totals.attempts += 1
         session = Session(self._attempts, self._limits, self._reading, self.tally, now)
-        session.hush(self._is_hushed, now)
+        session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
         for active in self._active.values():
             if getattr(active.rule.fault, "at", None) == "accept":
                 link = self._link(active, session)
                 if self._throws(link):
+                    session.links[link.rule.id] = link
                     self.steps.append((session, session.strike(link, now)))
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
@@ -306,6 +308,8 @@ class World:
         mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
         strips = self.profile.compression == "strip"
         question = request.without(b"sec-websocket-extensions") if strips else request.raw
+        if self.options.host:
+            question = with_host(question, self.options.host)
         session.admit(client, number, question, mask, now)
         names = tuple(name.decode("latin-1") for name, _ in request.headers)
         self.told.append(Told(now, session, Asked(client, number, request.path, names)))
@@ -395,10 +399,12 @@ class World:
     def _hush(self, now: int) -> None:
         """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
         effects = [active.rule.fault.effect() for active in self._active.values() if _keeps_all_waiting(active.rule)]
-        if bool(effects) != self._is_hushed:
-            self._is_hushed = bool(effects)
+        is_cut_off = any(isinstance(effect, Silence) for effect in effects)
+        if (bool(effects), is_cut_off) != (self._is_hushed, self._is_cut_off):
+            self._is_hushed, self._is_cut_off = bool(effects), is_cut_off
             for session in self.sessions.values():
-                session.hush(self._is_hushed, now)
+                session.hush(self._is_hushed, now, is_cut_off=is_cut_off)
+                self.steps.append((session, []))  # a TLS handshake may go on
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""

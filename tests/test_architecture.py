@@ -27,7 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "opening",
         "session",
         "world",
-        "relay sockets",
+        "certificates relay sockets",
+        "secured security",
         "proxy",
         "journal",
         "digest metrics",
@@ -37,6 +38,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     )
 )
 PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"world"})) + 1]) - {"library"}
+# An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
+MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(
     {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "random", "secrets", "logging", "aiohttp"}
 )
@@ -84,7 +87,8 @@ def test_a_module_imports_only_from_below(path: Path) -> None:
     "path", [path for path in MODULES if _room(path) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
 )
 def test_a_pure_module_knows_no_world(path: Path) -> None:
-    assert not {outside for outside, _ in _imports(path)} & WORLDLY
+    may_know = MAY_KNOW.get(str(path.relative_to(PACKAGE)), set())
+    assert not {outside for outside, _ in _imports(path)} & WORLDLY - may_know
 
 
 def test_no_module_has_outgrown_its_room() -> None:

@@ -6,9 +6,11 @@ from .half_open import HalfOpen
 from .handshake import Hang, Refuse, Reject
 from .loss import Drop
 from .timing import Latency
+from .tls import BadCertificate, TlsStall
 
 FAULTS: dict[str, type[Fault]] = {
-    fault.name: fault for fault in (Refuse, Reject, Hang, Latency, Drop, HalfOpen, CloseFault, Fin, Reset)
+    fault.name: fault
+    for fault in (Refuse, Reject, Hang, BadCertificate, TlsStall, Latency, Drop, HalfOpen, CloseFault, Fin, Reset)
 }
 
 __all__ = ["FAULTS", "Delivery", "Dice", "Fault", "Hits", "Moment"]

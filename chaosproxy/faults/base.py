@@ -94,6 +94,8 @@ class Fault(BaseModel):
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
     harms_server: ClassVar[bool] = False
+    needs_tls: ClassVar[bool] = False
+    """Acts on TLS with clients, so the listener has to speak it."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:

@@ -112,5 +112,8 @@ phases:
       - fin: {leg: client}
 """
 
+    notify: Flag = False
+    """Over TLS, say close_notify before the FIN; without it the client sees a truncated stream."""
+
     def effect(self) -> Effect:
-        return Finish(self.leg, self.other)
+        return Finish(self.leg, self.other, self.notify)

@@ -30,7 +30,7 @@ def test_a_fault_has_a_moment_to_act_in_and_something_to_do_there(fault: type[Fa
     made = next(rule.fault for rule in load(example(fault), "x").every_rule() if rule.fault_name == fault.name)
 
     assert made.moments
-    if made.moments & {Moment.ASK, Moment.PHASE, Moment.OPEN}:
+    if made.moments & {Moment.ACCEPT, Moment.ASK, Moment.PHASE, Moment.OPEN}:
         assert made.effect() is not None
     else:
         assert made.effect() is None
