@@ -1,7 +1,7 @@
 """A leg that speaks TLS: between its transport, which carries ciphertext, and the session, which knows plaintext only.
 
-It decides nothing about the connection. What TLS itself wants to say (records of the handshake, session tickets, alerts)
-is kept back for as long as the session lets nothing leave, and so is the handshake while a rule holds it.
+It decides nothing about the connection. What TLS itself wants to say (records of the handshake, session tickets,
+alerts) is kept back for as long as the session lets nothing leave, and so is the handshake while a rule holds it.
 """
 
 import asyncio

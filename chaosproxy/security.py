@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from .certificates import EXTRA, Authority, CertificateTrouble, development_authority, has_extra, make_leaf
+from .certificates import Authority, CertificateTrouble, development_authority, make_leaf
 from .faults import Fault
 from .faults.tls import Wrong
 from .problems import show
@@ -36,7 +36,9 @@ class Security(NamedTuple):
         if not self.listen:
             return f"{fault.name} needs TLS with the clients: start with --tls dev, or --tls-cert and --tls-key"
         if getattr(fault, "kind", "") not in self.listen:
-            return f"{fault.name} shows certificates that are made with the extra tls: {EXTRA}"
+            return (
+                f"no bad certificates were made at the start: start with --tls dev, or with a profile of {fault.name}"
+            )
         return ""
 
 
@@ -55,8 +57,8 @@ def trusting(ca: str | None, *, is_insecure: bool = False) -> ssl.SSLContext:
     return _of_ours(context)
 
 
-def showing(certificate: str, key: str, host: str) -> Security:
-    """For clients: a given certificate. Bad ones come from the development CA, where one can be made."""
+def showing(certificate: str, key: str, bad_for: str | None = None) -> Security:
+    """For clients: a given certificate. Bad ones, for the listener's host, only if wanted: the development CA's."""
     context = _server_context()
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
@@ -64,10 +66,10 @@ def showing(certificate: str, key: str, host: str) -> Security:
         raise CertificateTrouble(
             f"--tls-cert {show(certificate)} with --tls-key {show(key)} can't be used: {_words(error)}"
         ) from None
-    if not has_extra():
+    if bad_for is None:
         return Security({"": context})
     authority = development_authority()
-    return Security({"": context, **_bad(authority, _names(host))}, ca=authority.path)
+    return Security({"": context, **_bad(authority, _names(bad_for))}, ca=authority.path)
 
 
 def developing(host: str) -> Security:

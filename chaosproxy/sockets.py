@@ -18,6 +18,28 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Upstream(NamedTuple):
+    """The server: where it is, and what is spoken with it."""
+
+    address: Address
+    scheme: str = "ws"
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme == "wss"
+
+    @property
+    def authority(self) -> str:
+        """How a request names it as its Host (RFC 9110, section 7.2): without the scheme's default port."""
+        host, port = self.address
+        named = Address(host if host.isascii() else host.encode("idna").decode(), port)
+        return str(named).removesuffix(f":{DEFAULT_PORTS[self.scheme]}")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
 LOOPBACK = Address("127.0.0.1", 0)
 
 

@@ -11,6 +11,7 @@ import uvloop
 
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.security import PLAIN, Security
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import DEFAULTS, Options, Told
 
@@ -174,7 +175,10 @@ async def comes_true(condition: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def stage(
-    profile: Profile | dict[str, Any] = EMPTY, options: Options = DEFAULTS, upstream_port: int | None = None
+    profile: Profile | dict[str, Any] = EMPTY,
+    options: Options = DEFAULTS,
+    upstream_port: int | None = None,
+    security: Security = PLAIN,
 ) -> AsyncIterator[Stage]:
     """A running proxy with a raw upstream; ended at once afterwards."""
     told: list[Told] = []
@@ -182,7 +186,7 @@ async def stage(
     if isinstance(profile, dict):
         profile = Profile.model_validate({"version": 1, **profile})
     address = Address("127.0.0.1", upstream_port or upstream.port)
-    proxy = Proxy(address, profile=profile, options=options, on_told=told.append)
+    proxy = Proxy(address, profile=profile, options=options, on_told=told.append, security=security)
     await proxy.start()
     try:
         yield Stage(upstream, proxy, told)

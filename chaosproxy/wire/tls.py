@@ -107,6 +107,8 @@ def explain(error: ssl.SSLError) -> str:
         what, remedy = _UNTRUSTED.get(error.verify_code, (error.verify_message, _INSECURE.removeprefix("or ")))
         return f"{what}; {remedy}"
     reason = error.reason or str(error)
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return _NO_TLS
     _, is_alert, alert = reason.partition("ALERT_")
     if is_alert:
         return f"the peer says {alert.replace('_', ' ').lower()}"
