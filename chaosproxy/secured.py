@@ -56,8 +56,10 @@ class SecuredLeg(Leg):
         else:
             self._held += data
             self.follow()
-            if len(self._held) > HELD_HELLO_BYTES_MAX and self.transport is not None:
-                self.transport.pause_reading()
+            if len(self._held) > HELD_HELLO_BYTES_MAX:
+                self.is_reading = False
+                self.set_reading()
+                self.relay.rim.watch(self)
 
     def eof_received(self) -> bool:
         self.has_told_end = True
@@ -97,6 +99,7 @@ class SecuredLeg(Leg):
         if self._held:
             held = bytes(self._held)
             self._held.clear()
+            self.is_reading = not self.relay.session.legs[self.side].pauses
             self.set_reading()
             self._shake_hands(held)
         self._flush()

@@ -19,7 +19,8 @@ def test_every_shipped_profile_bears_its_files_name_and_says_what_it_reproduces(
 def test_the_library_has_what_the_readme_promises() -> None:
     promised = (
         "brief-interruption close-1001-rolling-deploy close-4200 extended-outage extended-outage-fast flapping "
-        "half-open hang lossy-link refused slow-link unavailable-503"
+        "half-open hang lossy-link refused slow-link "
+        "tls-expired-certificate tls-handshake-stall tls-self-signed tls-wrong-name unavailable-503"
     )
 
     assert library.names() == promised.split()
@@ -53,6 +54,8 @@ def test_no_name_leads_out_of_the_library(name: str) -> None:
         ("brief-interruption", (1, 10, 16)),
         ("refused", (1, 11, 16, 46)),
         ("hang", (1, 11, 16, 46)),
+        ("tls-handshake-stall", (1, 11, 16, 46)),
+        ("tls-expired-certificate", (1, 16, 46)),
         ("unavailable-503", (1, 11, 16, 46)),
         # With 3000/2000/4000 ms: the silence noticed after 2 to 5 s, unavailable 4 s later, dials 15 and 45 s later.
         ("extended-outage-fast", (2, 5, 6, 9, 17, 20, 47, 50)),

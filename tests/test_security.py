@@ -110,6 +110,21 @@ def test_verification_is_on_unless_told_otherwise() -> None:
     assert (insecure.verify_mode, insecure.check_hostname) == (ssl.CERT_NONE, False)
 
 
+def test_http_1_1_is_offered_to_a_server_that_could_do_better() -> None:
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    ca = trustme.CA()
+    ca.issue_cert("localhost").configure_cert(server)
+    inbound, outbound = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = server.wrap_bio(inbound, outbound, server_side=True)
+    client = Channel(trusting(None), is_server=False, name="localhost")
+    client.begin()
+    inbound.write(client.take())
+    with pytest.raises(ssl.SSLWantReadError):
+        peer.do_handshake()
+    assert peer.selected_alpn_protocol() == "http/1.1"
+
+
 def test_faults_say_what_they_lack() -> None:
     bad = BadCertificate.model_validate({"kind": "expired"})
     with_given = Security({"": trusting(None)})

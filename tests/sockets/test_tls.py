@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -421,3 +423,66 @@ class TestFaults:
                 assert await server.exactly(len(REQUEST)) == REQUEST
 
         run(loop, story())
+
+
+def leave(peer: TlsPeer, chance: random.Random) -> None:
+    chance.choice((peer.peer.reset, peer.peer.close, peer.peer.end))()
+
+
+async def come_and_go(on: Stage, chance: random.Random) -> None:
+    """A client that leaves at any moment and in any way, with data in flight if it came so far."""
+    peer = TlsPeer(await Peer.connect(on.proxy.port), trust().client, "127.0.0.1")
+    moment = chance.randrange(5)
+    with suppress(ConnectionError, ssl.SSLError):
+        if moment == 0:
+            await peer.say_hello()
+        if moment > 0:
+            await peer.shake_hands()
+        if moment > 1:
+            await peer.send(REQUEST)
+        if moment > 2:
+            await peer.exactly(len(RESPONSE))
+            await peer.send(build_frame(2, chance.randbytes(100_000), MASK))
+        if moment > 3:
+            await peer.notify()
+        leave(peer, chance)
+
+
+async def serve_and_go(peer: Peer, chance: random.Random) -> None:
+    """A server that answers, sends, and leaves in any way."""
+    with suppress(ConnectionError, ssl.SSLError):
+        server = await TlsPeer.accept(peer)
+        await server.exactly(len(REQUEST))
+        await server.send(RESPONSE + build_frame(2, chance.randbytes(100_000)))
+        leave(server, chance)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_connections_that_end_anyhow_leave_nothing(loop: str, seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def story() -> None:
+        async with stage(security=BOTH) as on:
+            serving: set[asyncio.Task[None]] = set()
+
+            async def serve() -> None:
+                while True:
+                    serving.add(asyncio.ensure_future(serve_and_go(await on.upstream.accept(), chance)))
+
+            await come_and_go(on, random.Random(0))  # once, so that what is made once is there
+            await on.is_empty()
+            for peer in Peer.opened:
+                peer.close()
+            before = len(os.listdir("/proc/self/fd"))
+            accepting = asyncio.ensure_future(serve())
+            for _ in range(15):
+                await asyncio.gather(*(come_and_go(on, chance) for _ in range(8)))
+            for peer in Peer.opened:
+                peer.close()
+            await on.is_empty()
+            accepting.cancel()
+            await asyncio.wait([accepting, *serving])
+            assert len([told for told in on.told if isinstance(told.event, Closed)]) == 121
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    run(loop, story())

@@ -180,6 +180,17 @@ class TestBothWays:
             pair.peer.hear(pair.channel.take())
 
 
+def test_a_client_names_the_host_it_wants_unless_it_is_an_address() -> None:
+    named: list[str | None] = []
+    server = server_context()
+    server.sni_callback = lambda tls, name, context: named.append(name)
+    for name in ("example.test", "127.0.0.1"):
+        client, peer = Channel(client_context(), is_server=False, name=name), Peer(server, None)
+        client.begin()
+        peer.hear(client.take())
+    assert named == ["example.test", None]
+
+
 class TestErrors:
     def heard(self, server: ssl.SSLContext, client: ssl.SSLContext, name: str = "example.test") -> tuple[str, str]:
         """What the client's channel and the server's say of a handshake that fails."""
