@@ -20,6 +20,7 @@ from tests.sockets.tls_peer import TlsPeer, securities, trust
 MASK = b"\x11\x22\x33\x44"
 HELLO = build_frame(1, b"hello", MASK)
 ANSWER = build_frame(1, b"answer")
+BAD_RECORD = "decryption failed or bad record mac"
 Ends = tuple[Any, Any]
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
@@ -46,6 +47,15 @@ async def end(peer: Peer | TlsPeer) -> None:
         await peer.end()
     else:
         peer.end()
+
+
+async def stays_silent(*peers: TlsPeer) -> None:
+    """Nothing comes, for a while: no byte, no FIN, no RST."""
+    await asyncio.sleep(0.15)
+    for peer in peers:
+        with pytest.raises(BlockingIOError):
+            peer.peer.sock.recv(1)
+        assert peer.raw == b""
 
 
 def raw(peer: Peer | TlsPeer) -> Peer:
@@ -192,9 +202,20 @@ class TestHandshake:
 
         run(loop, story())
 
+    def test_garbage_behind_our_own_end_is_answered_by_nothing(self, loop: str) -> None:
+        async def story() -> None:
+            troubles: list[dict[str, Any]] = []
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
+            async with stage(security=BOTH) as on:
+                client, server = await opened(on, BOTH)
+                await server.end()
+                assert await client.rest() == b""
+                await client.peer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+                assert await server.peer.is_reset()
+                await on.is_empty()
+            assert troubles == []
 
-def upstream_trust(name: str = "127.0.0.1") -> Security:
-    return Security(upstream=trusting(None) if name == "unknown" else trust().client)
+        run(loop, story())
 
 
 class TestUpstream:
@@ -367,17 +388,31 @@ class TestFaults:
                     receiving.cancel()
                     with pytest.raises(asyncio.CancelledError):
                         await receiving
+                assert on.proxy.paused_legs == (2 if mode == "freeze" else 0)
                 await end(client)
-                await asyncio.sleep(0.1)
-                for peer in (client, server):
-                    with pytest.raises(BlockingIOError):
-                        raw(peer).sock.recv(1)
-                    assert peer.raw == b""
+                await stays_silent(client, server)
                 step(on)
                 assert await client.exactly(len(HELLO)) == HELLO
                 assert await server.rest() == HELLO
                 await end(server)
                 assert await client.rest() == b""
+                await on.is_empty()
+
+        run(loop, story())
+
+    def test_not_even_an_alert_leaves_while_half_open(self, loop: str) -> None:
+        async def story() -> None:
+            async with stage(hurting("half_open"), security=BOTH) as on:
+                client, server = await opened(on, BOTH)
+                client.raw = server.raw = b""
+                step(on)
+                await client.peer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+                await comes_true(lambda: Secured(Side.CLIENT, "", BAD_RECORD) in [told.event for told in on.told])
+                await stays_silent(client, server)
+                step(on)
+                with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+                    await client.rest()
+                assert await server.peer.is_reset()
                 await on.is_empty()
 
         run(loop, story())
