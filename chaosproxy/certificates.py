@@ -71,7 +71,9 @@ def development_authority() -> Authority:
 def _data_folder() -> Path:
     """The user's folder for what we keep (XDG Base Directory Specification: a relative path is ignored)."""
     named = os.environ.get("XDG_DATA_HOME", "")
-    base = named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), ".local", "share")
+    base = named if os.path.isabs(named) else os.path.expanduser("~/.local/share")
+    if not os.path.isabs(base):
+        raise CertificateTrouble("no home folder is known to keep a development CA in; let XDG_DATA_HOME name a folder")
     return Path(base) / "chaosproxy"
 
 

@@ -5,7 +5,6 @@ Making these reads files and may make keys, so it is done before the proxy start
 
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -93,11 +92,11 @@ def _bad(authority: Authority, names: Sequence[str]) -> dict[str, ssl.SSLContext
 
 def _making(authority: Authority | None, names: Sequence[str], ended_ago: timedelta | None = None) -> ssl.SSLContext:
     context = _server_context()
-    # ssl takes certificates from files only; this one only its owner can read, and it is gone at once.
-    with tempfile.NamedTemporaryFile(prefix="chaosproxy-") as file:
+    # ssl takes certificates from files only; this one is in memory, so that the key never comes to lie on a disk.
+    with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
         file.write(make_leaf(authority, names, ended_ago))
         file.flush()
-        context.load_cert_chain(file.name)
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     return context
 
 

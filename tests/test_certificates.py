@@ -64,6 +64,15 @@ def test_without_xdg_it_is_kept_below_the_home_folder(tmp_path: Path, monkeypatc
         assert development_authority().path.parent == tmp_path / ".local" / "share" / "chaosproxy"
 
 
+def test_without_a_home_folder_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(CertificateTrouble, match="no home folder is known"):
+        development_authority()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damaged", ["development-ca.pem", "development-ca-key.pem"])
 def test_damage_is_told_with_its_remedy(folder: Path, damaged: str) -> None:
     development_authority()
