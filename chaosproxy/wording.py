@@ -101,7 +101,10 @@ VALUE_WORDS: dict[str, tuple[str, ...]] = {
     "drop": ("discard",),
     "infinite": ("forever",),
     "rst": ("reset",),
+    "self-signed": ("unknown_ca",),
+    "self_signed": ("unknown_ca",),
     "server->client": ("server",),
+    "untrusted": ("unknown_ca",),
     "upstream": ("server",),
 }
 _SENTENCE_END = re.compile(r"(?<=[\w)-])\.( |$)")

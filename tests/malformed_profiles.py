@@ -1,5 +1,7 @@
 """Profiles with mistakes that people make, or that attackers would, and what is said about each."""
 
+from chaosproxy import faults
+
 # The first line of a rule is line 3.
 _RULE = "version: 1\nrules:\n"
 # The first line of a phase's option is line 4.
@@ -18,7 +20,7 @@ SHARE = "expected a percentage from 0% to 100%, such as 5%"
 RANGE = "expected a number from 1 or a range, such as 1, 2-5 or 3-"
 NAME = "expected 1 to 64 of letters, digits, _ . and -"
 CODE = "any 16-bit number, registered or not; none sends a close frame without a status"
-FAULTS = "the faults are refuse, reject, hang, latency, drop, half_open, close, fin, reset"
+FAULTS = "the faults are " + ", ".join(faults.FAULTS)
 
 MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     # --- not YAML, or not YAML for us ---
@@ -417,7 +419,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",
-        ("3:11: rules[0].fin.code: expected leg, other or hits, got code",),
+        ("3:11: rules[0].fin.code: expected leg, other, hits or notify, got code",),
     ),
     "a missing option": (
         _RULE + "  - latency: {jitter: 50ms}\n",

@@ -27,6 +27,11 @@ _UNTRUSTED = {
     64: ("its certificate is for another address", f"dial the name that it is for, {_INSECURE}"),
 }
 _NO_TLS = "it does not speak TLS; is it ws:// in place of wss://?"
+_WORDS = {
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,  # the same, as OpenSSL 3.2 and later say it
+    "UNEXPECTED_EOF_WHILE_READING": "it ended the connection during the handshake; is it ws:// in place of wss://?",
+}
 
 
 def begins_tls(data: bytes) -> bool:
@@ -107,8 +112,8 @@ def explain(error: ssl.SSLError) -> str:
         what, remedy = _UNTRUSTED.get(error.verify_code, (error.verify_message, _INSECURE.removeprefix("or ")))
         return f"{what}; {remedy}"
     reason = error.reason or str(error)
-    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return _NO_TLS
+    if reason in _WORDS:
+        return _WORDS[reason]
     _, is_alert, alert = reason.partition("ALERT_")
     if is_alert:
         return f"the peer says {alert.replace('_', ' ').lower()}"

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from chaosproxy import library
 from chaosproxy.cli.addresses import parse_upstream
-from chaosproxy.cli.secure import TlsOptions, host_header, warnings
+from chaosproxy.cli.secure import TlsOptions, host_header, make_security, warnings
 from chaosproxy.security import Security
+from chaosproxy.sockets import LOOPBACK
 from tests.cli.test_commands import ACCEPTING, ASKING, PATIENCE_S, chaosproxy, rest, running
 from tests.sockets.tls_peer import trust
 
@@ -149,6 +151,21 @@ class TestUpstream:
         assert ran.code == 3
         assert "TLS failed: it does not speak TLS; is it ws:// in place of wss://?" in ran.err
 
+    def test_that_goes_during_the_handshake_is_told_apart(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def accept_and_go() -> None:
+                accepted, _ = listening.accept()
+                accepted.recv(65536)
+                accepted.close()
+
+            thread = threading.Thread(target=accept_and_go)
+            thread.start()
+            ran = chaosproxy("run", f"wss://127.0.0.1:{listening.getsockname()[1]}", "--check-upstream")
+            thread.join(PATIENCE_S)
+        assert ran.code == 3
+        assert "TLS failed: it ended the connection during the handshake; is it ws://" in ran.err
+
     def test_settings_come_from_the_environment_too(self, tmp_path: Path) -> None:
         env = {"CHAOSPROXY_UPSTREAM": "wss://a", "CHAOSPROXY_UPSTREAM_CA": "/nowhere", "CHAOSPROXY_HOST": "keep"}
         ran = chaosproxy("run", "--control", "none", env=env)
@@ -169,6 +186,19 @@ class TestUpstream:
 )
 def test_the_host_is_kept_but_for_servers_elsewhere(wanted: str | None, url: str, host: str) -> None:
     assert host_header(wanted, parse_upstream(url)) == host
+
+
+@pytest.mark.parametrize(("name", "shows"), [("tls-wrong-name", True), ("tls-handshake-stall", False), ("hang", False)])
+def test_beside_a_given_certificate_bad_ones_are_made_for_a_profile_that_shows_them(
+    name: str, shows: bool, tmp_path: Path
+) -> None:
+    both = tmp_path / "both.pem"
+    trust().ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(both)
+    options = TlsOptions(certificate=str(both), key=str(both))
+    security = make_security(options, parse_upstream("ws://a:1"), LOOPBACK, library.load(name))
+    assert ("wrong_name" in security.listen) == shows
+    assert (security.ca is not None) == shows
+    assert security.upstream is None
 
 
 def test_what_is_not_safe_or_not_plain_is_warned_of() -> None:
