@@ -102,7 +102,12 @@ def cli(context: click.Context) -> None:
 @option("--tls-key", metavar="FILE", help="The certificate's key, as PEM.")
 @option("--upstream-ca", metavar="FILE", help="Trust only these CAs (PEM) for a wss:// server.")
 @option("--upstream-insecure", is_flag=True, help="Do not verify the certificate of a wss:// server.")
-@option("--host", type=HOST, help="Host toward the server; by default upstream, and keep if it is on this machine.")
+@option(
+    "--host",
+    type=HOST,
+    metavar="keep|upstream|NAME",
+    help="Host toward the server; by default upstream, and keep if it is on this machine.",
+)
 @option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
 @option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")
 @option("--fault", "faults", multiple=True, type=_Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
