@@ -112,9 +112,10 @@ class SecuredLeg(Leg):
     def _must_wait(self) -> bool:
         """Whether nothing may leave that the session does not send."""
         session = self.relay.session
-        if self.side is Side.SERVER or (self._channel is not None and self._channel.is_open):
-            return session.is_silent
-        return session.is_silent or session.holds_handshake
+        if session.is_silent:
+            return True
+        is_open = self._channel is not None and self._channel.is_open
+        return self.side is Side.CLIENT and not is_open and session.holds_handshake
 
     def _shake_hands(self, data: bytes) -> None:
         session = self.relay.session
