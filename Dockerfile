@@ -7,7 +7,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY chaosproxy ./chaosproxy
 RUN python -m venv /opt/chaosproxy \
-    && /opt/chaosproxy/bin/pip install --no-cache-dir --disable-pip-version-check ".[uvloop]"
+    && /opt/chaosproxy/bin/pip install --no-cache-dir --disable-pip-version-check ".[tls,uvloop]"
 
 FROM python:3.13-slim-bookworm
 

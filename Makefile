@@ -37,7 +37,7 @@ interop: $(INTEROP)/node_modules/ready
 $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[uvloop]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[tls,uvloop]" --group dev
 	touch $@
 
 $(INTEROP)/node_modules/ready: $(INTEROP)/package.json $(INTEROP)/package-lock.json

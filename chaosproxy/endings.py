@@ -68,6 +68,8 @@ class Endings(Silencing):
             self._end_by(effect.leg.sides[0].other, effect.other, effect.keep_for, behind=behind)
 
     def _finish(self, effect: Finish, *, behind: bool = False) -> None:
+        for side in effect.leg.sides:
+            self.legs[side].notifies = effect.notify
         self._start_ending("rule", "fin")
         for side in effect.leg.sides:
             self._end_by(side, Other.FIN)
@@ -293,7 +295,7 @@ class Endings(Silencing):
         match timer:
             case Timer.WAIT:
                 self._end_wait()
-            case Timer.HEAD if self._is_hushed:
+            case Timer.HEAD if self._is_hushed or self.holds_handshake:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"

@@ -51,6 +51,7 @@ class End(NamedTuple):
     """Send FIN behind what has been written; reading goes on. At most once per leg."""
 
     side: Side
+    notify: bool = True  # over TLS, by a close_notify before it
 
 
 class Release(NamedTuple):
@@ -126,6 +127,7 @@ class Finish(NamedTuple):
     leg: Leg
     other: Other
     keep_for: int | None = None  # how long the other leg is kept, if not until its peer ends it
+    notify: bool = False  # over TLS, a close_notify before it
 
 
 class Break(NamedTuple):
@@ -197,7 +199,31 @@ class Insert(NamedTuple):
     raw: bytes = b""
 
 
-Effect = Reply | Hold | Spoil | Close | Finish | Break | HalfClose | EndLater | CutLater | Silence | Insert
+class Present(NamedTuple):
+    """Show the client a bad certificate in the TLS handshake."""
+
+    certificate: str  # what is wrong with it
+
+
+class HoldHandshake(NamedTuple):
+    """Do not answer the client's TLS hello until healed."""
+
+
+Effect = (
+    Reply
+    | Hold
+    | Spoil
+    | Close
+    | Finish
+    | Break
+    | HalfClose
+    | EndLater
+    | CutLater
+    | Silence
+    | Insert
+    | Present
+    | HoldHandshake
+)
 
 
 # --- Events: what happened ----------------------------------------------------------------------------------------
@@ -207,6 +233,14 @@ class Accepted(NamedTuple):
     """A client connected to us: an attempt."""
 
     peer: str
+
+
+class Secured(NamedTuple):
+    """TLS with a peer is set up, or has failed (`error`), then or later."""
+
+    side: Side
+    version: str
+    error: str
 
 
 class Asked(NamedTuple):
@@ -365,6 +399,7 @@ class Reported(NamedTuple):
 
 Event = (
     Accepted
+    | Secured
     | Asked
     | Dialled
     | DialDelayed

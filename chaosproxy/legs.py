@@ -60,6 +60,7 @@ class LegState:
         self.farewell = b""  # the close frame to be sent
         self.then: Then | None = None  # what follows that frame, where it was aimed at this leg
         self.owed: tuple[Other, int | None] | None = None  # how it ends once it is silent no longer
+        self.notifies = True  # over TLS, close_notify goes before our FIN
 
 
 class Legs:
@@ -77,7 +78,7 @@ class Legs:
         leg = self.legs[side]
         if leg.is_connected and not leg.write_ended and leg.fate is not Fate.GONE:
             leg.write_ended = True
-            self._actions.append(End(side))
+            self._actions.append(End(side, leg.notifies))
 
     def _finish_leg(self, side: Side) -> None:
         """End a leg that carries nothing any more: FIN, then its peer's FIN is awaited for a while."""

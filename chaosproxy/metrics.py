@@ -26,11 +26,11 @@ from .faults import FAULTS
 from .journal import Journal
 from .proxy import Proxy
 from .session import Session
-from .tally import Buckets, Tally
+from .tally import Buckets, Tally, Totals
 from .units import SECOND
 from .wire.frames import SIDES
 from .wire.messages import OPCODE_NAMES
-from .world import Told, Totals
+from .world import Told
 
 HANDSHAKE_BOUNDS = tuple(
     round(bound * SECOND) for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)

@@ -7,7 +7,19 @@ the client's request reaches it.
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from .events import Action, Answered, Dial, Dialled, Ended, Pause, Reset, Send
+from .events import (
+    Action,
+    Answered,
+    Dial,
+    Dialled,
+    Ended,
+    HoldHandshake,
+    Pause,
+    Present,
+    Reset,
+    Secured,
+    Send,
+)
 from .faults import Moment
 from .handshake import Handshake
 from .legs import Fate, State, Timer
@@ -33,6 +45,7 @@ EARLY_BYTES_MAX = 1024 * 1024  # sent by the client behind its request, before t
 
 UNREACHED = "; is the server up? (in a container, localhost is the container itself)"
 _TLS_HELLO = 0x16
+PLAINTEXT = "a plaintext request came to a TLS port (use wss:// in place of ws://)"
 
 
 class Opening(Handshake):
@@ -55,6 +68,8 @@ class Opening(Handshake):
         self._kept_answer: Response | None = None  # complete, and waiting
         self.is_ruled = False  # the rules on requests have acted
         self._is_hushed = False
+        self._is_cut_off = False  # by a half-open that keeps all new connections waiting
+        self._at_handshake: dict[str, Present | HoldHandshake] = {}  # what rules do to the client's TLS handshake
         self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
@@ -80,11 +95,44 @@ class Opening(Handshake):
 
     # -- what the world decides, and the dial -----------------------------------------------------------------------
 
-    def hush(self, is_hushed: bool, now: int) -> list[Action]:
-        """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
+    def hush(self, is_hushed: bool, now: int, *, is_cut_off: bool = False) -> list[Action]:
+        """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting.
+
+        A half-open (`is_cut_off`) holds a TLS handshake too.
+        """
         self._is_hushed = is_hushed
+        self._is_cut_off = is_cut_off
         if self.state is State.HEAD and not is_hushed and not self.is_waiting:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
+        return self._take_actions()
+
+    @property
+    def holds_handshake(self) -> bool:
+        """Whether a TLS handshake with the client must not go on now."""
+        return self._is_cut_off or any(isinstance(effect, HoldHandshake) for effect in self._at_handshake.values())
+
+    @property
+    def certificate(self) -> str:
+        """What shall be wrong with the certificate that the client is shown; nothing where it is empty."""
+        bad = (effect.certificate for effect in self._at_handshake.values() if isinstance(effect, Present))
+        return next(bad, "")
+
+    def _heal_handshake(self, rule_id: str) -> None:
+        effect = self._at_handshake.pop(rule_id, None)
+        if isinstance(effect, HoldHandshake) and self.state is State.HEAD:
+            self._timers[Timer.HEAD, Side.CLIENT] = self._now + HEAD_TIME
+
+    def secured(self, side: Side, version: str, now: int) -> list[Action]:
+        """TLS with a peer is set up."""
+        self._now = now
+        self.events.append(Secured(side, version, ""))
+        return self._take_actions()
+
+    def refuse_plaintext(self, now: int) -> list[Action]:
+        """The client spoke something else where TLS is spoken. It is answered in plain text too."""
+        self._now = now
+        self._refuse_head(BadHead(400, PLAINTEXT))
+        self._maybe_release()
         return self._take_actions()
 
     @property
@@ -156,13 +204,13 @@ class Opening(Handshake):
             self._ask()
         return self._take_actions()
 
-    def dial_failed(self, error: str, now: int) -> list[Action]:
-        """The upstream could not be reached."""
+    def dial_failed(self, error: str, now: int, remedy: str = UNREACHED) -> list[Action]:
+        """The upstream could not be reached, or not by TLS."""
         self._now = now
         self.events.append(Dialled(error))
         self.legs[Side.SERVER].fate = Fate.GONE
         if self.state is State.DIALLING and not self.blocks(Side.SERVER):
-            self._upstream_failed(f"the upstream can't be reached: {error}", UNREACHED)
+            self._upstream_failed(f"the upstream can't be reached: {error}", remedy)
         elif self.state is State.DIALLING:
             self.legs[Side.SERVER].is_lost = True
         self._maybe_release()

@@ -20,9 +20,12 @@ from .events import Listening
 from .opaque import check_opaque
 from .profile import EMPTY, Profile
 from .relay import Leg, Relay, delay_s
+from .secured import SecuredLeg
+from .security import PLAIN, Security
 from .session import Session
 from .sockets import LOOPBACK, Address, Upstream, bind, reach, words
 from .wire.frames import Side
+from .wire.tls import Channel
 from .world import DEFAULTS, Options, Step, Told, World
 
 __all__ = ["LOOPBACK", "Address", "Proxy", "Upstream"]
@@ -55,10 +58,12 @@ class Proxy:
         profile: Profile = EMPTY,
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
+        security: Security = PLAIN,
     ) -> None:
         spoken = upstream if isinstance(upstream, Upstream) else Upstream(upstream)
         self.upstream = spoken.address
         self.listen = listen
+        self.security = security
         if spoken.is_opaque:
             check_opaque(profile)
             options = options._replace(is_opaque=True)
@@ -248,10 +253,30 @@ class Proxy:
 
     async def _connect(self, relay: Relay, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: relay.leg(Side.CLIENT), connection)
+            await self._loop.connect_accepted_socket(lambda: self._client_leg(relay), connection)
         except OSError:
             connection.close()
             self.forget(relay)
+
+    def _client_leg(self, relay: Relay) -> Leg:
+        contexts = self.security.listen
+        if not contexts:
+            return relay.leg(Side.CLIENT)
+
+        def shake_hands(certificate: str) -> Channel:
+            return Channel(contexts.get(certificate, contexts[""]), is_server=True)
+
+        return relay.leg(Side.CLIENT, lambda relay, side: SecuredLeg(relay, side, shake_hands))
+
+    def _server_leg(self, relay: Relay) -> Leg:
+        context = self.security.upstream
+        if context is None:
+            return relay.leg(Side.SERVER)
+
+        def shake_hands(certificate: str) -> Channel:
+            return Channel(context, is_server=False, name=self.upstream.host)
+
+        return relay.leg(Side.SERVER, lambda relay, side: SecuredLeg(relay, side, shake_hands, str(self.upstream)))
 
     # -- what relays need -------------------------------------------------------------------------------------------
 
@@ -272,7 +297,7 @@ class Proxy:
             async with asyncio.timeout(DIAL_TIME_S):
                 connection = await reach(self.upstream)
             # Not create_connection: uvloop's closes a descriptor twice where the connection ends at once.
-            await self._loop.connect_accepted_socket(lambda: relay.leg(Side.SERVER), connection)
+            await self._loop.connect_accepted_socket(lambda: self._server_leg(relay), connection)
         except TimeoutError:
             relay.dial_failed(f"no answer from {self.upstream} within {DIAL_TIME_S:g} s")
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one

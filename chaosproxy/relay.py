@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import Any, Protocol, cast
 
 from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
+from .opening import UNREACHED
 from .session import Session
 from .units import MILLISECOND, SECOND
 from .wire.frames import SIDES, Side
@@ -61,19 +62,26 @@ class Leg(asyncio.Protocol):
         self.side = side
         self.transport: asyncio.Transport | None = None
         self.is_reading = True
+        self.is_ready = True  # to be told to the session as connected, once it is
         self.has_told_end = False  # its peer's FIN was read, or seen while it was not read
         # On the pass lane: where to count, and where to write.
         self.scan: Callable[[bytes], None] | None = None
         self.write: Callable[[bytes], Any] = _nowhere
+        self.send: Callable[[bytes], Any] = _nowhere  # to this leg's own peer
         self._backlog = b""  # read, and not taken yet; nothing more is read meanwhile
         self._slice = SLICE_MAX // 4
         self._is_next = False  # its turn to take more comes in the next round of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.attach(transport)
+        self.relay.connected(self)
+
+    def attach(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport that this leg is to speak through."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.relay.connected(self)
+        self.send = self.transport.write
 
     def data_received(self, data: bytes) -> None:
         if self.scan is not None:
@@ -128,6 +136,20 @@ class Leg(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.relay.perform(self.relay.session.blocked(self.side, False, monotonic_ns()))
+
+    def end(self, notify: bool) -> None:
+        """Send FIN behind what has been written. `notify` is for legs that speak TLS."""
+        assert self.transport is not None
+        with contextlib.suppress(OSError):  # its peer has reset; the loop will say so
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        """Close the socket once what has been written has left."""
+        assert self.transport is not None
+        self.transport.close()
+
+    def follow(self) -> None:
+        """Something has happened to the session; for legs that keep things back of their own."""
 
     def tcp_state(self) -> int | None:
         """The kernel's view of the connection (TCP_INFO); None where the socket is gone."""
@@ -197,13 +219,15 @@ class Relay:
         self.dial_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
+        self._keeps_back = False  # a leg wants to follow what happens to the session
         self._is_lingering = False  # the session is over, and bytes may still have to leave
         self._performing: list[Action] | None = None
 
-    def leg(self, side: Side) -> Leg:
+    def leg(self, side: Side, make: Callable[["Relay", Side], Leg] = Leg) -> Leg:
         """The protocol for a new transport of this side."""
-        leg = Leg(self, side)
+        leg = make(self, side)
         self.legs[side] = leg
+        self._keeps_back = self._keeps_back or make is not Leg
         return leg
 
     def connected(self, leg: Leg) -> None:
@@ -218,8 +242,8 @@ class Relay:
         if not leg.is_reading:
             self.loop.call_soon(leg.set_reading)  # uvloop starts reading behind `connection_made`
 
-    def dial_failed(self, error: str) -> None:
-        self.perform(self.session.dial_failed(error, monotonic_ns()))
+    def dial_failed(self, error: str, remedy: str = UNREACHED) -> None:
+        self.perform(self.session.dial_failed(error, monotonic_ns(), remedy))
 
     def lost(self, leg: Leg, error: Exception | None) -> None:
         """A transport is closed. Where we asked for it, the session knows already and this changes nothing."""
@@ -268,8 +292,8 @@ class Relay:
     def _do(self, action: Action) -> None:
         match action:
             case Send(side, data):
-                if transport := self._transport(side):
-                    transport.write(data)
+                if leg := self._open_leg(side):
+                    leg.send(data)
             case Pause(side) | Resume(side):
                 if leg := self.legs[side]:
                     # What the session wants by now: a step of the world may be performed later than it was decided.
@@ -277,13 +301,12 @@ class Relay:
                     leg.set_reading()
                     if not leg.is_reading:
                         self.rim.watch(leg)
-            case End(side):
-                if transport := self._transport(side):
-                    with contextlib.suppress(OSError):  # its peer has reset; the loop will say so
-                        transport.write_eof()
+            case End(side, notify):
+                if leg := self._open_leg(side):
+                    leg.end(notify)
             case Release(side):
-                if transport := self._transport(side):
-                    transport.close()
+                if leg := self._open_leg(side):
+                    leg.close()
             case Reset(side, behind):
                 if leg := self.legs[side]:
                     leg.reset_behind() if behind else leg.abort()
@@ -299,9 +322,13 @@ class Relay:
                 other = self.legs[side.other]
                 if session.passes(side) and other is not None and other.transport is not None:
                     leg.scan = session.directions[side].splitter.scan
-                    leg.write = other.transport.write
+                    leg.write = other.send
                 else:
                     leg.scan = None
+        if self._keeps_back:
+            for leg in self.legs:
+                if leg is not None:
+                    leg.follow()
         if not self._is_lingering:
             self._set_timer(session.deadline)
         if session.needs_world:
@@ -336,6 +363,9 @@ class Relay:
         if self.dial_task and (leg is None or leg.transport is None):
             self.dial_task.cancel()
             self.legs[Side.SERVER] = None
+        elif leg is not None and not leg.is_ready:
+            self.legs[Side.SERVER] = None
+            leg.abort()
         self.dial_task = None
 
     def abort(self) -> None:
@@ -344,8 +374,6 @@ class Relay:
             if leg:
                 leg.abort()
 
-    def _transport(self, side: Side) -> asyncio.Transport | None:
+    def _open_leg(self, side: Side) -> Leg | None:
         leg = self.legs[side]
-        if leg is None or leg.transport is None or leg.transport.is_closing():
-            return None
-        return leg.transport
+        return None if leg is None or leg.transport is None or leg.transport.is_closing() else leg

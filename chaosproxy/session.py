@@ -21,11 +21,14 @@ from .events import (
     HalfClose,
     Healed,
     Hold,
+    HoldHandshake,
     Insert,
     Leg,
     Opened,
     Other,
+    Present,
     Reply,
+    Secured,
     Silence,
 )
 from .lanes import Lane, Limits
@@ -107,8 +110,8 @@ class Session(Endings):
         self._maybe_release()
         return self._take_actions()
 
-    def ended(self, side: Side, now: int) -> list[Action]:
-        """The peer sent FIN."""
+    def ended(self, side: Side, now: int, *, is_truncated: bool = False) -> list[Action]:
+        """The peer sent FIN, or close_notify where it speaks TLS; FIN alone is a truncation there, and passed on so."""
         self._now = now
         leg = self.legs[side]
         if leg.read_ended:
@@ -116,7 +119,9 @@ class Session(Endings):
         if side is Side.CLIENT:
             self._cut_wait_short()
         leg.read_ended = True
-        self._tell_end(side, "fin")
+        if is_truncated:
+            self.legs[side.other].notifies = False
+        self._tell_end(side, "truncated" if is_truncated else "fin")
         match self.state:
             case State.TUNNEL:
                 self._pass_end(side)
@@ -163,6 +168,11 @@ class Session(Endings):
             self._reset_leg(side.other)
         self._maybe_release()
         return self._take_actions()
+
+    def broken(self, side: Side, error: str, now: int) -> list[Action]:
+        """TLS with the peer has failed: nothing can be said to it or heard from it any more."""
+        self.events.append(Secured(side, "", error))
+        return self.lost(side, now, "tls")
 
     def blocked(self, side: Side, is_blocked: bool, now: int) -> list[Action]:
         """The peer takes our bytes too slowly (or again): its counterpart's reading is paused (or resumed)."""
@@ -213,6 +223,7 @@ class Session(Endings):
     def heal(self, link: Link, now: int) -> list[Action]:
         """A rule has ended: undo what its fault says is undone."""
         self._now = now
+        self._heal_handshake(link.rule.id)
         is_silent = link.rule.id in self._silences
         if link.has_acted and (is_silent or self.state is not State.ENDING):
             self.events.append(Healed(link.rule.id, link.fault.name))
@@ -380,6 +391,8 @@ class Session(Endings):
                 self._fall_silent(link, effect)
             case Insert():
                 self._insert(effect)
+            case Present() | HoldHandshake():
+                self._at_handshake[link.rule.id if link else ""] = effect
 
     def _insert(self, insert: Insert) -> None:
         for side in insert.leg.sides:

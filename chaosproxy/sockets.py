@@ -29,10 +29,22 @@ class Upstream(NamedTuple):
         """Whether connections to it are streams of bytes, in which we look for nothing."""
         return self.scheme == "tcp"
 
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme == "wss"
+
+    @property
+    def authority(self) -> str:
+        """How a request names it as its Host (RFC 9110, section 7.2): without the scheme's default port."""
+        host, port = self.address
+        named = Address(host if host.isascii() else host.encode("idna").decode(), port)
+        return str(named).removesuffix(f":{DEFAULT_PORTS.get(self.scheme)}")
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.address}"
 
 
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
 LOOPBACK = Address("127.0.0.1", 0)
 
 

@@ -5,7 +5,6 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -41,11 +40,11 @@ from .protocols import PROTOCOLS
 from .reading import Reading
 from .session import Session
 from .stream_session import StreamSession
-from .tally import Tally
+from .tally import Tally, Totals, code_label
 from .timeline import Standing, Timeline
 from .units import SECOND
 from .wire.frames import SIDES, Side
-from .wire.http import Request
+from .wire.http import Request, with_host
 
 DIALS_PER_SECOND_MAX = 200
 
@@ -67,6 +66,7 @@ class Options(NamedTuple):
     dials_per_second_max: int = DIALS_PER_SECOND_MAX  # 0 for no cap
     frames_journalled: bool = False
     is_opaque: bool = False  # connections are streams of bytes (tcp://)
+    host: str = ""  # what requests name as Host toward the upstream; empty for what the client named
 
 
 DEFAULTS = Options()
@@ -82,20 +82,6 @@ class _Active(NamedTuple):
     shared: dict[Side, Pacer] | None  # what all its connections share
 
 
-@dataclass
-class Totals:
-    """Counts that outlive connections, for metrics and summaries."""
-
-    attempts: int = 0
-    connections: int = 0
-    opened: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)  # of attempts: opened, refused_4xx …, failed
-    closes: dict[tuple[str, str], int] = field(default_factory=dict)  # by who and code
-    frames: list[list[int]] = field(default_factory=lambda: [[0] * 16, [0] * 16])  # of ended connections
-    bytes: list[int] = field(default_factory=lambda: [0, 0])
-    dials_delayed: int = 0
-
-
 class World:
     """Everything that is decided, for one proxy."""
 
@@ -109,7 +95,7 @@ class World:
         self.is_draining = False
         self.totals = Totals()
         self.tally = Tally()
-        self._is_hushed = False
+        self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
         reads = profile.protocol is not None or any(_reads(rule) for rule in profile.every_rule())
@@ -167,13 +153,14 @@ class World:
         self.totals.attempts += 1
         kind = StreamSession if self.options.is_opaque else Session
         session = kind(self._attempts, self._limits, self._reading, self.tally, now)
-        session.hush(self._is_hushed, now)
+        session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
         at_accept = [rule for rule in self._active.values() if getattr(rule.rule.fault, "at", None) == "accept"]
         links = [self._link(active, session) for active in at_accept]
         for link in links:
             if link.acts_on_connections and link.hits_connection():
+                session.links[link.rule.id] = link
                 self.steps.append((session, session.strike(link, now)))
         if links:
             self.steps.append((session, session.greet(links, now)))
@@ -344,7 +331,9 @@ class World:
         """The request as the upstream gets it."""
         if request is None:
             return b""
-        return request.without(b"sec-websocket-extensions") if self.profile.compression == "strip" else request.raw
+        strips = self.profile.compression == "strip"
+        question = request.without(b"sec-websocket-extensions") if strips else request.raw
+        return with_host(question, self.options.host) if self.options.host else question
 
     def _identify(self, request: Request | None) -> str:
         identify = self.profile.identify
@@ -431,10 +420,11 @@ class World:
     def _hush(self, now: int) -> None:
         """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
         effects = [active.rule.fault.effect() for active in self._active.values() if _keeps_all_waiting(active.rule)]
-        if bool(effects) != self._is_hushed:
-            self._is_hushed = bool(effects)
+        is_cut_off = any(isinstance(effect, Silence) for effect in effects)
+        if (bool(effects), is_cut_off) != (self._is_hushed, self._is_cut_off):
+            self._is_hushed, self._is_cut_off = bool(effects), is_cut_off
             for session in self.sessions.values():
-                self.steps.append((session, session.hush(self._is_hushed, now)))
+                self.steps.append((session, session.hush(self._is_hushed, now, is_cut_off=is_cut_off)))
 
     def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
@@ -520,13 +510,6 @@ def _acts_on_live(link: Link) -> bool:
 def _reads(rule: Rule | BoundRule) -> bool:
     """Whether a rule has to read messages, or changes them."""
     return rule.when.reads_content or (rule.fault.is_loss and bool(rule.fault.moments & {Moment.OPEN, Moment.MESSAGE}))
-
-
-def code_label(code: int | None) -> str:
-    """A bounded label: the registered codes by number, others by class."""
-    if code is None:
-        return "none"
-    return str(code) if 1000 <= code <= 1015 else f"{code // 1000}xxx"
 
 
 def can_act(rule: BoundRule, session: Session) -> bool:

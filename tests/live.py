@@ -11,6 +11,7 @@ import uvloop
 
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.security import PLAIN, Security
 from chaosproxy.sockets import Upstream as Behind
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import DEFAULTS, Options, Told
@@ -184,6 +185,7 @@ async def stage(
     options: Options = DEFAULTS,
     upstream_port: int | None = None,
     scheme: str = "ws",
+    security: Security = PLAIN,
 ) -> AsyncIterator[Stage]:
     """A running proxy with a raw upstream; ended at once afterwards."""
     told: list[Told] = []
@@ -191,7 +193,7 @@ async def stage(
     if isinstance(profile, dict):
         profile = Profile.model_validate({"version": 1, **profile})
     behind = Behind(Address("127.0.0.1", upstream_port or upstream.port), scheme)
-    proxy = Proxy(behind, profile=profile, options=options, on_told=told.append)
+    proxy = Proxy(behind, profile=profile, options=options, on_told=told.append, security=security)
     await proxy.start()
     try:
         yield Stage(upstream, proxy, told)

@@ -464,7 +464,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",
-        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits or over, got code",),
+        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits, over or notify, got code",),
     ),
     "a missing option": (
         _RULE + "  - latency: {jitter: 50ms}\n",

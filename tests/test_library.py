@@ -21,7 +21,8 @@ def test_the_library_has_what_the_readme_promises() -> None:
         "brief-interruption byte-limit close-1001-rolling-deploy close-4200 close-no-status close-then-reset "
         "close-without-reply connection-age-limit extended-outage extended-outage-fast fin-1006 flapping "
         "ghost-connection half-close half-open half-open-client-leg half-open-one-way half-open-server-leg hang "
-        "lossy-link lost-pings lost-pongs message-limit refused slow-close slow-link staggered-resets unavailable-503"
+        "lossy-link lost-pings lost-pongs message-limit refused slow-close slow-link staggered-resets "
+        "tls-expired-certificate tls-handshake-stall tls-self-signed tls-wrong-name unavailable-503"
     )
 
     assert set(promised.split()) <= set(library.names())
@@ -55,6 +56,8 @@ def test_no_name_leads_out_of_the_library(name: str) -> None:
         ("brief-interruption", (1, 10, 16)),
         ("refused", (1, 11, 16, 46)),
         ("hang", (1, 11, 16, 46)),
+        ("tls-handshake-stall", (1, 11, 16, 46)),
+        ("tls-expired-certificate", (1, 16, 46)),
         ("unavailable-503", (1, 11, 16, 46)),
         # With 3000/2000/4000 ms: the silence noticed after 2 to 5 s, unavailable 4 s later, dials 15 and 45 s later.
         ("extended-outage-fast", (2, 5, 6, 9, 17, 20, 47, 50)),

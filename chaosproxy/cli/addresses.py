@@ -4,6 +4,7 @@ Every refusal is a ValueError that says what to write in its place.
 """
 
 import errno
+import re
 import socket
 from collections.abc import Set
 from enum import Enum
@@ -11,11 +12,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from ..problems import show
-from ..proxy import Address, Upstream
+from ..sockets import DEFAULT_PORTS, Address, Upstream
 
-_SPOKEN = ("ws", "tcp")
-_LATER = {"wss": "TLS upstreams"}
+_FORMS = {"ws": "ws://HOST:PORT", "wss": "wss://HOST[:PORT]", "tcp": "tcp://HOST:PORT"}
+_EXPECTED = "ws://HOST:PORT, wss://HOST[:PORT] or tcp://HOST:PORT"
 _MEANT = {"http": "ws", "https": "wss"}
+_AUTHORITY = re.compile(r"(?P<name>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 
 
 class Owner(Enum):
@@ -28,43 +30,51 @@ class Owner(Enum):
 
 
 def parse_upstream(text: str) -> Upstream:
-    """Read ws://HOST:PORT or tcp://HOST:PORT."""
+    """Read ws://HOST:PORT, wss://HOST[:PORT] or tcp://HOST:PORT."""
     scheme, has_scheme, rest = text.partition("://")
     if not has_scheme:
-        raise ValueError(f"expected ws://HOST:PORT, got {show(text)}{_meant('ws://' + text)}")
+        raise ValueError(f"expected {_EXPECTED}, got {show(text)}{_meant('ws://' + text)}")
     scheme = scheme.lower()
-    if scheme in _LATER:
-        raise ValueError(
-            f"{scheme}:// is not supported yet ({_LATER[scheme]} come in a later version); use ws://HOST:PORT"
-        )
-    if scheme not in _SPOKEN:
-        hint = _meant("ws://" + rest) if scheme in _MEANT else ""
-        raise ValueError(f"expected ws://HOST:PORT (or tcp://HOST:PORT), got {show(text)}{hint}")
+    if scheme not in _FORMS:
+        hint = _meant(f"{_MEANT[scheme]}://{rest}") if scheme in _MEANT else ""
+        raise ValueError(f"expected {_EXPECTED}, got {show(text)}{hint}")
+    form = _FORMS[scheme]
     if "@" in rest:
         raise ValueError("the upstream's URL takes no user name or password: clients send their own")
     place = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     if place.count(":") > 1 and "[" not in place:
-        raise ValueError(f"expected {scheme}://[HOST]:PORT for an IPv6 address, got {show(text)}")
-    wanted = f"expected {scheme}://HOST:PORT"
+        raise ValueError(f"expected {form.replace('HOST', '[HOST]')} for an IPv6 address, got {show(text)}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"{wanted} with a port from 1 to 65535, got {show(text)}") from None
+        raise ValueError(f"expected {form} with a port from 1 to 65535, got {show(text)}") from None
     if not host:
-        raise ValueError(f"{wanted}, got {show(text)}, which names no host")
+        raise ValueError(f"expected {form}, got {show(text)}, which names no host")
+    if port is None and scheme == "wss":
+        port = DEFAULT_PORTS[scheme]
     if port == 0:
-        raise ValueError(f"{wanted} with a port from 1 to 65535, got {show(text)}")
+        raise ValueError(f"expected {form} with a port from 1 to 65535, got {show(text)}")
     if port is None:
         default = f"; ws://{_bracketed(host)}:80 would be the default of ws://" if scheme == "ws" else ""
         raise ValueError(f"{show(text)} names no port{default}")
     if not _can_be_host(place):
-        raise ValueError(f"{wanted}, got {show(text)}, whose host can't be a name")
+        raise ValueError(f"expected {form}, got {show(text)}, whose host can't be a name")
     upstream = Upstream(Address(host, port), scheme)
     if parts.path.strip("/") or parts.query or parts.fragment:
-        why = "clients choose it, and it is passed on" if scheme == "ws" else "tcp:// has none"
+        why = "tcp:// has none" if scheme == "tcp" else "clients choose it, and it is passed on"
         raise ValueError(f"the upstream takes no path: {why}; write {upstream}")
     return upstream
+
+
+def parse_host(text: str) -> str:
+    """Read keep, upstream, or what a Host header shall say."""
+    match = _AUTHORITY.fullmatch(text)
+    if not match or not _can_be_host(match["name"]) or int(match["port"] or 1) not in range(1, 65536):
+        raise ValueError(
+            f"expected keep, upstream, or a name such as example.com or example.com:8443, got {show(text)}"
+        )
+    return text
 
 
 def parse_address(text: str) -> Address:

@@ -33,9 +33,10 @@ from ..proxy import Address
 from ..units import SECOND, parse_duration
 from ..world import DIALS_PER_SECOND_MAX, Options
 from . import reference
-from .addresses import parse_address, parse_upstream, reachable
+from .addresses import parse_address, parse_host, parse_upstream, reachable
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
 from .run import ExitCode, Settings, Trouble, run
+from .secure import host_header, tls_options
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
@@ -69,6 +70,7 @@ class _Lines(click.ParamType[str]):
 URL = _Reader("url", parse_upstream)
 ADDRESS = _Reader("host:port", parse_address)
 CONTROL_ADDRESS = _Reader("host:port", lambda text: None if text == "none" else parse_address(text))
+HOST = _Reader("keep|upstream|name", parse_host)
 DURATION = _Reader("duration", lambda text: parse_duration(text) / SECOND)
 
 
@@ -93,8 +95,19 @@ def cli(context: click.Context) -> None:
 
 @cli.command("run", epilog=ENVIRONMENT)
 @click.argument("url", type=URL, required=False)
-@option("--upstream", type=URL, metavar="URL", help="The server: ws://HOST:PORT, or tcp://…; also the argument.")
+@option("--upstream", type=URL, metavar="URL", help="The server: ws://, wss:// or tcp://HOST:PORT; also the argument.")
 @option("--listen", type=ADDRESS, default="127.0.0.1:7001", show_default=True, help="Where clients connect.")
+@option("--tls", type=click.Choice(["dev"]), help="Speak TLS with clients, by a development CA of your own.")
+@option("--tls-cert", metavar="FILE", help="Speak TLS with clients: our certificate and its chain, as PEM.")
+@option("--tls-key", metavar="FILE", help="The certificate's key, as PEM.")
+@option("--upstream-ca", metavar="FILE", help="Trust only these CAs (PEM) for a wss:// server.")
+@option("--upstream-insecure", is_flag=True, help="Do not verify the certificate of a wss:// server.")
+@option(
+    "--host",
+    type=HOST,
+    metavar="keep|upstream|NAME",
+    help="Host toward the server; by default upstream, and keep if it is on this machine.",
+)
 @option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
 @option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")
 @option("--fault", "faults", multiple=True, type=_Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
@@ -146,12 +159,14 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         raise click.UsageError("the server is named twice, as the argument and by --upstream")
     if upstream is None:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
-    options = Options(given["seed"], given["dials_per_second"], given["journal_frames"])
+    host = host_header(given["host"], upstream)
+    options = Options(given["seed"], given["dials_per_second"], given["journal_frames"], host=host)
     return Settings(
         upstream=upstream,
         listen=given["listen"],
         profile=_profile(context, given),
         options=options,
+        tls=tls_options(given, upstream),
         control=given["control"],
         control_hosts=given["control_hosts"],
         token=given["token"],

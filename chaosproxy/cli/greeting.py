@@ -1,18 +1,23 @@
 """What `run` says first: where to point clients, and the settings to paste for the two most used of them."""
 
+from pathlib import Path
+
 from ..profile import Profile
-from ..proxy import Address, Upstream
+from ..sockets import Address, Upstream
 from .addresses import reachable
+from .secure import TlsOptions
 
 
-def greeting(upstream: Upstream, listen: Address, control: str, profile: Profile, seed: int) -> list[str]:
+def greeting(
+    upstream: Upstream, listen: Address, control: str, profile: Profile, seed: int, tls: TlsOptions
+) -> list[str]:
     """The lines to print once the ports are bound."""
     client = reachable(listen)
     everywhere = f" (listening on {listen})" if client != listen else ""
-    where = client if upstream.is_opaque else f"ws://{client}"
+    where = client if upstream.is_opaque else f"{'wss' if tls.is_listening else 'ws'}://{client}"
     lines = [
         f"point your client at {where} (was :{upstream.address.port}){everywhere}",
-        *([] if upstream.is_opaque else _to_paste(client)),
+        *([] if upstream.is_opaque else _to_paste(client, is_tls=tls.is_listening)),
         f"upstream  {upstream}",
         f"control   {control}",
         f"profile   {profile.name or 'unnamed'} ({profile.digest}), seed {seed}",
@@ -22,19 +27,36 @@ def greeting(upstream: Upstream, listen: Address, control: str, profile: Profile
     return lines
 
 
-def _to_paste(client: Address) -> list[str]:
+def _to_paste(client: Address, *, is_tls: bool) -> list[str]:
+    host = str(client).rpartition(":")[0]
+    port, force = ("wssPort", "true") if is_tls else ("wsPort", "false")
+    transports = '["ws", "wss"]' if is_tls else '["ws"]'
     return [
-        f'  pusher-js  new Pusher(key, {{wsHost: "{str(client).rpartition(":")[0]}", wsPort: {client.port},',
-        '               forceTLS: false, enabledTransports: ["ws"], cluster: "none"})',
-        f'  socket.io  io("http://{client}", {{transports: ["websocket"]}})',
+        f'  pusher-js  new Pusher(key, {{wsHost: "{host}", {port}: {client.port},',
+        f'               forceTLS: {force}, enabledTransports: {transports}, cluster: "none"}})',
+        f'  socket.io  io("{"https" if is_tls else "http"}://{client}", {{transports: ["websocket"]}})',
     ]
 
 
-def no_client_yet(upstream: Address, listen: Address, seconds: int, *, is_opaque: bool = False) -> str:
+def trust(ca: Path) -> list[str]:
+    """How to make clients trust the development CA."""
+    return [
+        f"CA        {ca} (development only: whoever has its key can be any server to you)",
+        f"  Node      NODE_EXTRA_CA_CERTS={ca}",
+        "  browsers  import it among the authorities, to identify websites (settings: certificates)",
+    ]
+
+
+def no_client_yet(
+    upstream: Address, listen: Address, seconds: int, *, is_opaque: bool = False, is_tls: bool = False
+) -> str:
     """The first of the usual mistakes: the client still talks to the server itself."""
-    remedy = f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']"
     if is_opaque:
         remedy = f"Point it at {reachable(listen)}"
+    elif is_tls:
+        remedy = f"Set wssPort: {listen.port}, forceTLS: true and enabledTransports: ['ws', 'wss']"
+    else:
+        remedy = f"Set wsPort: {listen.port}, forceTLS: false and enabledTransports: ['ws']"
     words = f"warning: no client has connected for {seconds} s. Does the app still use :{upstream.port}? {remedy}"
     if reachable(listen) == listen:
         words += f"; if it runs in a container or on another machine, listen with --listen 0.0.0.0:{listen.port}"

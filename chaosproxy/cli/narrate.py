@@ -27,22 +27,37 @@ from ..events import (
     PhaseEntered,
     Reported,
     RuleChanged,
+    Secured,
     Struck,
     Subscribed,
     Suppressed,
     Unjudged,
 )
+from ..opening import PLAINTEXT
 from ..problems import escape
-from ..proxy import Upstream
 from ..session import Session
+from ..sockets import Upstream
 from ..units import SECOND
+from ..wire.frames import Side
+from ..wire.tls import FAILED
 from ..world import Told
 
 LINES_PER_SECOND_MAX = 50
 SOURCES_MAX = 1024
 SHOWN_CHARACTERS_MAX = 80
 
-TLS_REMEDY = "this port speaks plain text: set forceTLS: false (pusher-js), or use ws:// in place of wss://"
+TLS_REMEDY = (
+    "this port speaks plain text: set forceTLS: false (pusher-js), or use ws:// in place of wss://; "
+    "or let it speak TLS: run --tls dev"
+)
+PLAINTEXT_REMEDY = (
+    "this port speaks TLS: set forceTLS: true and wssPort (pusher-js), or use wss:// in place of ws://; "
+    "or let it speak plain text: run without --tls and --tls-cert"
+)
+DISTRUST_REMEDY = (
+    "a client does not trust our certificate: make it trust the CA that the greeting names "
+    "(Node: NODE_EXTRA_CA_CERTS), and connect to a name that the certificate is for"
+)
 POLLING_REMEDY = (
     "only WebSockets are carried, so HTTP fall-backs fail here: set enabledTransports: ['ws'] (pusher-js) "
     "or transports: ['websocket'] (socket.io)"
@@ -51,6 +66,7 @@ CONTAINER_REMEDY = (
     "in a container, localhost is the container itself: name the service (ws://soketi:6001) or host.docker.internal"
 )
 _TLS_MARK = "a TLS hello"
+_DISTRUST_MARKS = ("unknown ca", "certificate unknown", "bad certificate")
 
 
 class Line(NamedTuple):
@@ -113,6 +129,12 @@ class Narrator:
                 yield from self._once("tls", self._sources.get(session.number, ""), TLS_REMEDY)
             case Answered(426, "proxy", _):
                 yield from self._once("polling", self._sources.get(session.number, ""), POLLING_REMEDY)
+            case Answered(400, "proxy", reason) if reason == PLAINTEXT:
+                yield from self._once("plaintext", self._sources.get(session.number, ""), PLAINTEXT_REMEDY)
+            case Secured(Side.CLIENT, _, error) if error.endswith(_DISTRUST_MARKS) and not session.certificate:
+                yield from self._once("distrust", self._sources.get(session.number, ""), DISTRUST_REMEDY)
+            case Dialled(error) if FAILED in error:
+                yield from self._once("upstream's TLS", "", f"clients get 502: {escape(error)}")
             case Dialled(error) if error:
                 what = "are reset" if self._upstream.is_opaque else "get 502"
                 yield from self._once(
@@ -167,6 +189,10 @@ def _line_of_one(name: str, event: Event) -> Line:
     match event:
         case Accepted(peer):
             return Line(f"{name} from {peer}", is_detail=True)
+        case Secured(side, version, ""):
+            return Line(f"{name}: {version} with the {side.label}", is_detail=True)
+        case Secured(side, _, error):
+            return Line(f"{name}: TLS with the {side.label} failed: {shown(error)}")
         case Asked(_, _, path, _):
             return Line(f"{name} asks for {shown(path)}", is_detail=True)
         case Dialled(""):

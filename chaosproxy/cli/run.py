@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import socket
+import ssl
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,19 +15,24 @@ from secrets import token_urlsafe
 from time import monotonic_ns
 from typing import NamedTuple
 
+from ..certificates import CertificateTrouble
 from ..control import ControlServer
 from ..journal import Journal, Sink, open_journal
 from ..metrics import Metrics
 from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
-from ..proxy import Address, Proxy, Upstream
+from ..proxy import Proxy
 from ..rule import Rule
+from ..security import PLAIN, Security
+from ..sockets import Address, Upstream
+from ..wire.tls import FAILED, explain
 from ..world import DIALS_PER_SECOND_MAX, Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
-from .greeting import greeting, no_client_yet
+from .greeting import greeting, no_client_yet, trust
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
+from .secure import TlsOptions, make_security, warnings
 
 NO_CLIENT_S = 10
 CHECK_TIME_S = 5.0
@@ -59,6 +65,7 @@ class Settings(NamedTuple):
     listen: Address
     profile: Profile
     options: Options
+    tls: TlsOptions
     control: Address | None
     control_hosts: tuple[str, ...]
     token: str | None
@@ -136,9 +143,12 @@ async def run(settings: Settings, say: Say) -> int:
     if warning := fence.check(settings.profile):
         say(warning)
     fence.check_cap(settings.options.dials_per_second_max)
+    security = await _secure(settings)
+    for warning in warnings(settings.tls, settings.upstream, security):
+        say(warning)
     if settings.checks_upstream:
-        await _check(settings.upstream.address)
-    stage = _Stage(settings, fence, say)
+        await asyncio.to_thread(_check, settings.upstream, security.upstream)
+    stage = _Stage(settings, fence, security, say)
     try:
         await stage.start()
         reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, stage.proxy, say)
@@ -147,6 +157,19 @@ async def run(settings: Settings, say: Say) -> int:
         return await _drain(stage.proxy, signals, settings.grace_s, say)
     finally:
         await stage.stop()
+
+
+async def _secure(settings: Settings) -> Security:
+    """Have the certificates, and see that every rule has what it needs of them."""
+    for rule in settings.profile.every_rule():
+        if not settings.tls.is_listening and (lack := PLAIN.lacks(rule.fault)):
+            raise Trouble(lack, ExitCode.USAGE)
+    try:
+        return await asyncio.to_thread(
+            make_security, settings.tls, settings.upstream, settings.listen, settings.profile
+        )
+    except CertificateTrouble as trouble:
+        raise Trouble(str(trouble), ExitCode.USAGE) from None
 
 
 def _loop_in(settings: Settings) -> str:
@@ -176,7 +199,7 @@ def _another(address: Address) -> Address:
 class _Stage:
     """The proxy with all that listens to it."""
 
-    def __init__(self, settings: Settings, fence: Fence, say: Say) -> None:
+    def __init__(self, settings: Settings, fence: Fence, security: Security, say: Say) -> None:
         self._settings = settings
         self._say = say
         self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose)
@@ -184,7 +207,7 @@ class _Stage:
         file = _open_journal(settings.journal) if settings.journal is not None else None
         self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
         self._metrics = Metrics(self._journal)
-        self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell)
+        self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell, security)
         self._metrics.watch(self.proxy)
         self._control, self._token = self._make_control(fence)
 
@@ -218,8 +241,13 @@ class _Stage:
                 raise _port_trouble(error, settings.control, "--control") from None
             where = f"http://{reachable(settings.control._replace(port=self._control.port))}"
             where += f", token {self._token}" if self._token else ""
-        for line in greeting(settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed):
+        for line in greeting(
+            settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed, settings.tls
+        ):
             self._say(line)
+        if settings.tls.is_developing and self.proxy.security.ca:
+            for line in trust(self.proxy.security.ca):
+                self._say(line)
 
     async def stop(self) -> None:
         await self.proxy.abort()
@@ -287,17 +315,23 @@ def _summary(proxy: Proxy) -> str:
 
 def _remind(proxy: Proxy, say: Say) -> None:
     if not proxy.world.totals.attempts and proxy.world.is_listening:
-        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=proxy.world.options.is_opaque))
+        is_opaque, is_tls = proxy.world.options.is_opaque, bool(proxy.security.listen)
+        say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=is_opaque, is_tls=is_tls))
 
 
-async def _check(upstream: Address) -> None:
+def _check(upstream: Upstream, context: ssl.SSLContext | None) -> None:
+    """Connect once, with TLS if it is spoken there. It blocks."""
+    address = upstream.address
     try:
-        reached = await asyncio.to_thread(socket.create_connection, upstream, CHECK_TIME_S)
+        with socket.create_connection(address, CHECK_TIME_S) as reached:
+            if context:
+                context.wrap_socket(reached, server_hostname=address.host).close()
+    except ssl.SSLError as error:
+        raise Trouble(f"the upstream {upstream}: {FAILED}: {explain(error)}", ExitCode.UNREACHABLE) from None
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        message = f"the upstream {upstream} can't be reached: {reason.lower()}; {CONTAINER_REMEDY}"
+        message = f"the upstream {address} can't be reached: {reason.lower()}; {CONTAINER_REMEDY}"
         raise Trouble(message, ExitCode.UNREACHABLE) from None
-    reached.close()
 
 
 def _port_trouble(error: OSError, address: Address, option: str) -> Trouble:

@@ -122,6 +122,8 @@ class Api:
             key = "event" if rule.when.event is not None else "channel"
             problem = f"{key}: needs protocol: at the top of the profile (one of {', '.join(PROTOCOLS)})"
             raise Refused(422, "the order is not valid", [{"path": f"rule.when.{key}", "message": problem}])
+        if lack := self._proxy.security.lacks(rule.fault):
+            raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
         if rule.id and rule.id in {other.id for other in profile.every_rule()}:
             raise Refused(409, f"the profile has a rule {rule.id} of its own; choose another id")
         if forbidden := self._fence(rule):

@@ -8,11 +8,12 @@ from .handshake import BadAccept, Hang, Refuse, Reject, Silent
 from .injection import Fragment, Inject, Violate
 from .loss import Drop, Duplicate, Reorder
 from .timing import Bandwidth, Latency, Slice, Stall
+from .tls import BadCertificate, TlsStall
 
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
-        *(Refuse, Reject, Hang, BadAccept, Silent),
+        *(Refuse, Reject, Hang, BadAccept, Silent, BadCertificate, TlsStall),
         *(Latency, Bandwidth, Slice, Stall),
         *(Drop, Duplicate, Reorder),
         *(Corrupt, Truncate, Replace, Rewrite, Fragment, Inject, Violate),

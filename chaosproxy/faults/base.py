@@ -137,6 +137,8 @@ class Fault(BaseModel):
     """Where it doesn't: what does something alike there."""
     garbles: ClassVar[bool] = False
     """Changes the bytes of a stream by their position (see `garble`)."""
+    needs_tls: ClassVar[bool] = False
+    """Acts on TLS with clients, so the listener has to speak it."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:

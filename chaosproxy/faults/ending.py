@@ -183,8 +183,11 @@ phases:
       - fin: {leg: client}
 """
 
+    notify: Flag = False
+    """Over TLS, say close_notify before the FIN; without it the client sees a truncated stream."""
+
     def effect(self) -> Effect:
-        return Finish(self.leg, self.other, self.keep_for)
+        return Finish(self.leg, self.other, self.keep_for, self.notify)
 
 
 class _OneLeg(Fault):

@@ -23,6 +23,7 @@ _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_HOST_VALUE = re.compile(rb"(?<=\r\n)(host:[ \t]*)[^\r]*?([ \t]*)(?=\r\n)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
 
@@ -167,6 +168,11 @@ def parse_response(raw: bytes) -> Response:
     """Read the head of an upstream's answer. Raise BadHead (502) for a malformed one."""
     start, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     return Response(raw, start, _headers(lines, HTTPStatus.BAD_GATEWAY))
+
+
+def with_host(raw: bytes, host: str) -> bytes:
+    """The bytes of a request head with another value in the line of its Host; all else stays as it is."""
+    return _HOST_VALUE.sub(lambda match: match[1] + host.encode("ascii") + match[2], raw, count=1)
 
 
 def _headers(lines: Iterable[bytes], status: HTTPStatus) -> list[tuple[bytes, bytes]]:

@@ -1,25 +1,53 @@
 import pytest
 
-from chaosproxy.cli.addresses import Owner, leads_to, owner_of, parse_address, parse_upstream, reachable
-from chaosproxy.proxy import Address, Upstream
+from chaosproxy.cli.addresses import Owner, leads_to, owner_of, parse_address, parse_host, parse_upstream, reachable
+from chaosproxy.sockets import Address, Upstream
 
 
 @pytest.mark.parametrize(
     ("text", "upstream"),
     [
-        ("ws://localhost:6001", Upstream(Address("localhost", 6001), "ws")),
-        ("WS://soketi:6001/", Upstream(Address("soketi", 6001), "ws")),
-        ("ws://[::1]:6001", Upstream(Address("::1", 6001), "ws")),
+        ("ws://localhost:6001", Upstream(Address("localhost", 6001))),
+        ("WS://soketi:6001/", Upstream(Address("soketi", 6001))),
+        ("ws://[::1]:6001", Upstream(Address("::1", 6001))),
+        ("wss://example.com", Upstream(Address("example.com", 443), "wss")),
+        ("wss://example.com:8443/", Upstream(Address("example.com", 8443), "wss")),
+        ("WSS://[::1]", Upstream(Address("::1", 443), "wss")),
         ("tcp://redis:6379", Upstream(Address("redis", 6379), "tcp")),
         ("TCP://[::1]:6379/", Upstream(Address("::1", 6379), "tcp")),
     ],
 )
-def test_an_upstream_is_a_ws_or_tcp_url(text: str, upstream: Upstream) -> None:
-    assert parse_upstream(text) == upstream
+def test_an_upstream_is_a_ws_wss_or_tcp_url(text: str, upstream: Upstream) -> None:
+    assert upstream == parse_upstream(text)
+    assert upstream == parse_upstream(str(upstream))
 
 
-def test_an_upstream_is_written_as_it_is_read() -> None:
-    assert str(Upstream(Address("::1", 6379), "tcp")) == "tcp://[::1]:6379"
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("wss://example.com", "example.com"),
+        ("wss://example.com:8443", "example.com:8443"),
+        ("wss://example.com:80", "example.com:80"),
+        ("ws://example.com:80", "example.com"),
+        ("ws://[2001:db8::1]:80", "[2001:db8::1]"),
+        ("wss://bücher.example:1", "xn--bcher-kva.example:1"),
+    ],
+)
+def test_a_host_header_leaves_the_default_port_out(url: str, host: str) -> None:
+    assert host == parse_upstream(url).authority
+
+
+@pytest.mark.parametrize("text", ["keep", "upstream", "example.com", "example.com:8443", "[::1]:80", "a_b"])
+def test_a_host_is_a_name_with_or_without_a_port(text: str) -> None:
+    assert parse_host(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a\r\nb: c", "http://a", "a/b", "a:0", "a:70000", "a:b", "::1", "a..b", "bücher.example", "a:٣"]
+)
+def test_what_can_be_no_host_header_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected keep, upstream, or a name such as"):
+        parse_host(text)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +55,10 @@ def test_an_upstream_is_written_as_it_is_read() -> None:
     [
         ("localhost:6001", "did you mean ws://localhost:6001?"),
         ("http://localhost:6001", "did you mean ws://localhost:6001?"),
-        ("wss://example.com:443", "wss:// is not supported yet"),
-        ("ftp://localhost:6001", "expected ws://HOST:PORT (or tcp://HOST:PORT), got ftp://localhost:6001"),
+        ("https://example.com", "did you mean wss://example.com?"),
+        ("wss://example.com:0", "expected wss://HOST[:PORT] with a port from 1 to 65535"),
+        ("wss://example.com/app", "takes no path: clients choose it, and it is passed on; write wss://example.com:443"),
+        ("ftp://localhost:6001", "expected ws://HOST:PORT, wss://HOST[:PORT] or tcp://HOST:PORT, got ftp://localhost"),
         ("tcp://localhost", "tcp://localhost names no port"),
         ("tcp://localhost:0", "expected tcp://HOST:PORT with a port from 1 to 65535"),
         ("tcp://::1:6379", "expected tcp://[HOST]:PORT for an IPv6 address"),

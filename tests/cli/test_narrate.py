@@ -1,7 +1,14 @@
 """Lines made from events; times are seconds."""
 
 from chaosproxy.cli import narrate
-from chaosproxy.cli.narrate import CONTAINER_REMEDY, POLLING_REMEDY, TLS_REMEDY, Narrator
+from chaosproxy.cli.narrate import (
+    CONTAINER_REMEDY,
+    DISTRUST_REMEDY,
+    PLAINTEXT_REMEDY,
+    POLLING_REMEDY,
+    TLS_REMEDY,
+    Narrator,
+)
 from chaosproxy.events import (
     Accepted,
     Answered,
@@ -12,14 +19,17 @@ from chaosproxy.events import (
     Listening,
     Opened,
     PhaseEntered,
+    Present,
     Reported,
+    Secured,
     Struck,
     Subscribed,
 )
 from chaosproxy.lanes import Limits
-from chaosproxy.proxy import Address, Upstream
+from chaosproxy.opening import PLAINTEXT
 from chaosproxy.reading import Reading
 from chaosproxy.session import Session
+from chaosproxy.sockets import Address, Upstream
 from chaosproxy.tally import Tally
 from chaosproxy.units import SECOND
 from chaosproxy.wire.frames import Side
@@ -86,6 +96,40 @@ def test_a_tls_hello_gets_its_remedy_once_per_source() -> None:
         for event in (Accepted(peer), hello)
     ]
     assert [line for line in lines(*told) if "warning" in line] == [f"warning: {TLS_REMEDY}"] * 2
+
+
+def test_plaintext_on_a_tls_port_gets_its_remedy_once_per_source() -> None:
+    told = [
+        (session(number), event)
+        for number in (1, 2)
+        for event in (Accepted("10.0.0.1:1"), Answered(400, "proxy", PLAINTEXT))
+    ]
+    assert [line for line in lines(*told) if "warning" in line] == [f"warning: {PLAINTEXT_REMEDY}"]
+    assert "--tls dev" in TLS_REMEDY and "wss://" in PLAINTEXT_REMEDY
+
+
+def test_tls_is_told_as_it_is_set_up_and_as_it_fails() -> None:
+    one = session(3)
+    assert lines((one, Secured(Side.CLIENT, "TLSv1.3", "")), is_verbose=True) == ["attempt 3: TLSv1.3 with the client"]
+    assert lines((one, Secured(Side.CLIENT, "TLSv1.3", ""))) == []
+    assert lines((one, Secured(Side.CLIENT, "", "bad\x1b record"))) == [
+        r"attempt 3: TLS with the client failed: bad\x1b record"
+    ]
+
+
+def test_a_client_that_does_not_trust_us_gets_its_remedy_unless_a_rule_is_why() -> None:
+    failed = Secured(Side.CLIENT, "", "the peer says unknown ca")
+    assert lines((session(1), failed))[-1] == f"warning: {DISTRUST_REMEDY}"
+    struck = session(2)
+    struck._at_handshake["rule"] = Present("unknown_ca")
+    assert not any("warning" in line for line in lines((struck, failed)))
+
+
+def test_an_upstream_whose_tls_fails_is_told_with_its_own_remedy() -> None:
+    failed = Dialled("localhost:443: TLS failed: its certificate has expired; renew it, or --upstream-insecure")
+    assert [line for line in lines((session(1, 1), failed)) if "warning" in line] == [
+        f"warning: clients get 502: {failed.error}"
+    ]
 
 
 def test_plain_http_gets_its_remedy() -> None:

@@ -205,6 +205,19 @@ class TestPhases:
 
 
 class TestRules:
+    @pytest.mark.parametrize("rule", [{"bad_certificate": "expired"}, {"tls_stall": {}}])
+    def test_a_fault_of_tls_is_refused_where_no_tls_is_spoken(self, run: Run, rule: dict[str, object]) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.ask("POST", "/api/rules", {"rule": rule})
+                assert answer.status == 422
+                (problem,) = answer.body["problems"]
+                assert problem["path"] == f"rule.{next(iter(rule))}"
+                assert "needs TLS with the clients: start with --tls dev" in problem["message"]
+                assert (await stage.state())["rules"] == []
+
+        run(story())
+
     def test_a_rule_acts_on_open_connections_at_once_until_it_is_healed(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage, stage.client() as client:

@@ -30,7 +30,8 @@ def test_a_fault_has_a_moment_to_act_in_and_something_to_do_there(fault: type[Fa
     made = next(rule.fault for rule in load(example(fault), "x").every_rule() if rule.fault_name == fault.name)
 
     assert made.acts_at and made.acts_at <= fault.moments
-    if made.acts_at & {Moment.ASK, Moment.ANSWER, Moment.PHASE, Moment.OPEN}:
+    acts_on_all = made.acts_at & {Moment.ASK, Moment.ANSWER, Moment.PHASE, Moment.OPEN} or made.needs_tls
+    if acts_on_all:
         assert made.effect() is not None
     else:
         assert made.effect() is None

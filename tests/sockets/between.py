@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.security import PLAIN, Security
 from chaosproxy.world import DEFAULTS, Options, Told
 from tests.live import PATIENCE_S, Peer, comes_true
 
@@ -63,7 +64,8 @@ class Between:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.proxy.port}/app/key"
+        scheme = "wss" if self.proxy.security.listen else "ws"
+        return f"{scheme}://127.0.0.1:{self.proxy.port}/app/key"
 
     @contextlib.asynccontextmanager
     async def connect(self, **options: Any) -> AsyncIterator[ClientConnection]:
@@ -86,6 +88,7 @@ async def between(
     profile: Profile | dict[str, Any] = EMPTY,
     handler: Handler | None = None,
     options: Options = DEFAULTS,
+    security: Security = PLAIN,
     **server_options: Any,
 ) -> AsyncIterator[Between]:
     """A running proxy before a server; without a handler, the server only watches (`server_saw`)."""
@@ -103,7 +106,7 @@ async def between(
     given: dict[str, Any] = {"compression": None, "ping_interval": None, "max_size": None, "close_timeout": 1}
     async with serve(handle, "127.0.0.1", 0, **{**given, **server_options}) as server:
         upstream = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        proxy = Proxy(upstream, profile=profile, options=options, on_told=told.append)
+        proxy = Proxy(upstream, profile=profile, options=options, on_told=told.append, security=security)
         await proxy.start()
         try:
             yield Between(proxy, told, servers, seen)

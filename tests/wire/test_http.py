@@ -22,6 +22,7 @@ from chaosproxy.wire.http import (
     is_tunnel,
     parse_request,
     parse_response,
+    with_host,
 )
 
 from .streams import chop, cuts
@@ -519,3 +520,21 @@ class TestBuilding:
         end = BodyEnd(response)
         assert end.feed(reader.rest) == reader.rest
         assert end.is_over
+
+
+class TestHost:
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (b"Host: a\r\n", b"Host: new:1\r\n"),
+            (b"hOST:a\r\n", b"hOST:new:1\r\n"),
+            (b"X-Host: a\r\nHost:\t a.example:80 \t\r\nHosts: b\r\n", b"X-Host: a\r\nHost:\t new:1 \t\r\nHosts: b\r\n"),
+            (b"A: Host: x\r\nHOST: \r\n", b"A: Host: x\r\nHOST: new:1\r\n"),
+        ],
+    )
+    def test_only_the_value_of_its_own_line_is_another(self, before: bytes, after: bytes) -> None:
+        head = b"GET /host:%20x HTTP/1.1\r\n", b"Odd:\xff  value\r\n\r\n"
+        assert with_host(head[0] + before + head[1], "new:1") == head[0] + after + head[1]
+
+    def test_what_stands_in_for_it_is_taken_literally(self) -> None:
+        assert with_host(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", r"\1") == b"GET / HTTP/1.1\r\nHost: \\1\r\n\r\n"
