@@ -98,7 +98,8 @@ def test_a_pure_module_knows_no_world(path: Path) -> None:
 
 def test_no_module_has_outgrown_its_room() -> None:
     sizes = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in MODULES}
-    large = {
+    # A vocabulary, and three state machines; the rest stay small.
+    large = {"events.py": 450, "session.py": 600, "engine.py": 550, "world.py": 550}
         "events.py": 450,
         "session.py": 600,
         "engine.py": 550,

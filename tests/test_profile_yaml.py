@@ -13,7 +13,7 @@ from chaosproxy import library
 from chaosproxy.faults import FAULTS
 from chaosproxy.profile import Profile
 from chaosproxy.profile_yaml import BadProfile, Problem, example, load, render, schema
-from chaosproxy.wording import FAULT_WORDS
+from chaosproxy.words import FAULT_WORDS
 
 from .malformed_profiles import MALFORMED
 
