@@ -237,6 +237,7 @@ class Direction:
         self.holding.begin(self.splitter.inside_frame, self.splitter.inside_message)
         self._message_tail = self.splitter.inside_message
         self._control_tail = self.splitter.inside_control
+        self._timed = self._control_timed = _Timed(0, ())
 
     def _follow_begun(self) -> None:
         """From holding pieces to judging messages: one whose first pieces are held already is not judged."""
@@ -248,15 +249,19 @@ class Direction:
             self._events.append(Unjudged(self.side, 1))
 
     def _let_go(self, now: int, *, ends: bool) -> None:
-        """Let what has been collected leave unjudged. What follows of it is read on, where this direction is read."""
+        """Let what has been collected leave unjudged, as late as rules of timing say, and what follows of it too.
+
+        That is read on, where this direction is read.
+        """
         collected = self._assembler.peek()
         if not collected:
             return
+        self._timed = self._control_timed = delay, stalls = self._time(collected[0], now)
         if self._reads:
             self._copies, self._assembler = self._assembler, self._copies
         self._assembler.take()
         self._events.append(Unjudged(self.side, 1))
-        self.holding.put(Held(now, collected, ends, completes=False))
+        self.holding.put(Held(now + delay, collected, ends, completes=False, stalls=stalls))
 
     # -- pieces -----------------------------------------------------------------------------------------------------
 
@@ -277,9 +282,9 @@ class Direction:
                 return
         if self.lane is not Lane.JUDGED:
             if piece.starts and piece.is_control:
-                self._control_timed = self._time(piece, now)
+                self._control_timed = self._time(piece.first, now)
             elif piece.starts and piece.first & 0x0F:
-                self._timed = self._time(piece, now)
+                self._timed = self._time(piece.first, now)
             delay, stalls = self._control_timed if piece.is_control else self._timed
             self._put_piece(piece, piece.data, now + delay, came=now, stalls=stalls)
             return
@@ -310,6 +315,10 @@ class Direction:
     def _pass_large(self, data: bytes, is_control: bool, is_compressed: bool, piece: Piece, now: int) -> None:
         """Let what is too large to be judged leave as it is; however it was chopped, nothing is done to it."""
         self._events.append(Unjudged(self.side, 1))
+        if is_control:
+            self._control_timed = _Timed(0, ())
+        else:
+            self._timed = _Timed(0, ())
         if not is_control:
             self._drops_rest = False
             if is_compressed:
@@ -326,7 +335,8 @@ class Direction:
 
     def _pass_on(self, piece: Piece, now: int) -> None:
         """A piece of a message that is not judged. It is still read where its beginning has been."""
-        self._put_piece(piece, piece.data[piece.gone :], now)
+        delay, stalls = self._control_timed if piece.is_control else self._timed
+        self._put_piece(piece, piece.data[piece.gone :], now + delay, stalls=stalls)
         if self._reads:
             self._read(piece)
 
@@ -350,17 +360,17 @@ class Direction:
         completes = None if piece.is_control else _completes(piece)
         self.holding.put(Held(due, data, piece.ends, completes, came=came, stalls=stalls))
 
-    def _time(self, piece: Piece, now: int) -> _Timed:
+    def _time(self, first: int, now: int) -> _Timed:
         """How long a message waits by rules that need not know it."""
         delivery = Delivery(now, None)
         stalls: tuple[Link, ...] = ()
         for link in self.links:
-            if link.is_pacing or not self._is_of_age(link, now):
+            if link.is_pacing or link.judges or not self._is_of_age(link, now):
                 continue
-            if piece.is_control:
+            if first & 0x08:
                 if not link.is_steady:
                     continue
-            elif link.when.takes_opcode(piece.first & 0x0F) and link.takes_turn(self.side):
+            elif link.when.takes_opcode(first & 0x0F) and link.takes_turn(self.side):
                 self._strike(link)
             else:
                 continue
@@ -380,8 +390,9 @@ class Direction:
         behind: list[tuple[Link, Effect]] = []
         aside: Link | None = None
         for link in self.links:
-            if not deliveries or self.is_shut:
+            if self.is_shut:
                 break
+            # Also where nothing is left of it: no rule moves another's turns.
             if link.is_pacing or not self._takes(link, message, content, meaning, now):
                 continue
             effect = link.fault.effect()
@@ -389,7 +400,11 @@ class Direction:
                 behind.append((link, effect))
             elif effect is not None:
                 self._on_effect(link, effect, self.side, self._ordinal)
-            elif self._can_act(link, message) and not (link.fault.sets_aside and self.holding.sets_aside(link)):
+            elif (
+                deliveries
+                and self._can_act(link, message)
+                and not (link.fault.sets_aside and self.holding.sets_aside(link))
+            ):
                 before, dice = deliveries, link.dice[self.side]
                 deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:

@@ -93,6 +93,27 @@ class TestLanes:
 
 
 class TestLatency:
+    @pytest.mark.parametrize("is_added", [True, False])
+    def test_another_rule_that_changes_inside_a_message_does_not_change_what_it_waits(self, is_added: bool) -> None:
+        network = Network(profile(rules=[{"latency": "300ms", "when": {"from": "server"}}]))
+        c = network.open()
+        other = live_rule("drop", id="other", when={"from": "server", "nth": 99})
+        if not is_added:
+            network.add(other)
+        message = text("a message")
+        c.send(SERVER, message[:5])
+        network.wait(100 * MS)
+        if is_added:
+            network.add(other)
+        else:
+            network.heal("other")
+        network.wait(100 * MS)
+        c.send(SERVER, message[5:])
+        network.wait(300 * MS - 1)
+        assert c.client.arrivals == []
+        network.wait(1)
+        assert c.client.arrivals == [(500, b"a message")]
+
     def test_every_message_is_due_exactly_its_delay_later(self) -> None:
         c = opened({"latency": "300ms"})
         c.send(SERVER, text("a"))
@@ -239,11 +260,15 @@ class TestMatches:
         c.send(SERVER, frame(b"p", 9), frame(b"q", 10), close_frame(1000))
         assert c.client.stream == frame(b"q", 10)
 
-    def test_a_later_rule_sees_what_an_earlier_one_left(self) -> None:
+    def test_a_later_rule_counts_what_an_earlier_one_dropped_and_moves_no_strike(self) -> None:
+        c = opened({"drop": {}, "when": {"nth": 1}}, {"drop": {}, "when": {"nth": [1, 3]}})
+        c.send(SERVER, text("a"), text("b"), text("c"), text("d"))
+        assert payloads(c.client.stream) == [b"b", b"d"]
+        assert [(struck.message, struck.turn) for struck in c.network.events(Struck)] == [(1, 1), (3, 3)]
+
+    def test_an_end_at_a_message_comes_also_where_that_was_dropped(self) -> None:
         c = opened({"drop": {}, "when": {"nth": 1}}, {"close": "4200", "when": {"nth": 1}})
         c.send(SERVER, text("a"))
-        assert c.client.stream == b""
-        c.send(SERVER, text("b"))
         assert c.client.stream == close_frame(4200)
 
     def test_a_message_that_closes_the_connection_is_not_delivered(self) -> None:
