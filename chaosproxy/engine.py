@@ -400,16 +400,16 @@ class Direction:
                 behind.append((link, effect))
             elif effect is not None:
                 self._on_effect(link, effect, self.side, self._ordinal)
-            elif (
-                deliveries
-                and self._can_act(link, message)
-                and not (link.fault.sets_aside and self.holding.sets_aside(link))
-            ):
+            elif deliveries and self._ordinal > link.rests_until[self.side] and self._can_act(link, message):
                 before, dice = deliveries, link.dice[self.side]
                 deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:
                     stalls += (link,)
-                aside = link if link.fault.sets_aside else aside
+                if link.fault.sets_aside:
+                    aside = link
+                    # By messages and not by time, so that the same traffic meets the same strikes.
+                    overtakers = max(delivery.overtakers for delivery in deliveries)
+                    link.rests_until[self.side] = self._ordinal + overtakers
                 has_missed = link.fault.may_miss and deliveries == before
                 if not has_missed and not (message.is_control and link.is_steady):
                     self._strike(link)

@@ -35,7 +35,7 @@ class _Aside(NamedTuple):
     held: Held
     left: int  # so many more messages go first
     until: int  # it waits no longer than this
-    link: Link | None  # the rule that lets only one of its messages wait at a time
+    link: Link | None  # the rule at whose heal it waits no longer
 
 
 class Holding:
@@ -105,10 +105,6 @@ class Holding:
         """Whether a rule in force keeps what is first, and so all behind it."""
         stalls = self._queue[0].stalls if self._queue else ()
         return bool(stalls) and not self._links.isdisjoint(stalls)
-
-    def sets_aside(self, link: Link) -> bool:
-        """Whether a message of this rule waits to be overtaken."""
-        return any(aside.link is link for aside in self._aside)
 
     # -- what is decided elsewhere ----------------------------------------------------------------------------------
 

@@ -116,6 +116,16 @@ class TestReorder:
 
         assert run(7) == run(7) != run(8)
 
+    def test_which_messages_it_strikes_does_not_hang_on_the_time_between_them(self) -> None:
+        def struck(pause: int) -> list[int | None]:
+            c = opened({"reorder": {"window": 3, "within": "1s"}, "when": {"chance": "40%"}}, seed=3)
+            for number in range(20):
+                c.send(SERVER, text(str(number)))
+                c.network.wait(pause)
+            return [event.message for event in c.network.events(Struck)]
+
+        assert struck(0) == struck(300 * MS) == struck(5 * SECOND) != []
+
     def test_where_nothing_follows_it_leaves_after_its_time(self) -> None:
         c = opened({"reorder": {"window": 3, "within": "250ms"}})
         c.send(SERVER, text("a"))

@@ -116,7 +116,7 @@ class Fault(BaseModel):
     keeps: ClassVar[bool] = False
     """What it strikes, and so all behind it, stays here until the rule ends."""
     sets_aside: ClassVar[bool] = False
-    """Lets later messages overtake what it strikes, one at a time."""
+    """Lets later messages overtake what it strikes, and strikes none of those."""
     acts_behind: ClassVar[bool] = False
     """Its effect follows the message that causes it."""
     is_pacing: ClassVar[bool] = False

@@ -81,7 +81,7 @@ phases:
 """
 
     window: Annotated[Integer, Field(ge=1, le=1000)] = 1
-    """By how many messages one is overtaken at most; at least by one. While one waits, no other does."""
+    """By how many messages one is overtaken at most; at least by one. Those are not struck themselves."""
     within: Annotated[Duration, Field(ge=MILLISECOND)] = SECOND
     """Where fewer come, it leaves after this time."""
 
