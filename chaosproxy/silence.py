@@ -146,7 +146,7 @@ class Silencing(Opening):
                 self._answer_ends()
             case State.ANSWER | State.REFUSED:
                 self._proceed()
-            case State.ASKED if self.legs[Side.CLIENT].is_lost and not self.blocks(Side.CLIENT):
+            case State.ASKED | State.DIALLING if self.legs[Side.CLIENT].is_lost and not self.blocks(Side.CLIENT):
                 self._start_ending("client", "reset")
             case _ if self._silences:
                 pass

@@ -436,9 +436,9 @@ class TestCutAfterMessages:
         network.wait(SECOND)
         assert payloads(c.client.stream) == [b"1"] and c.is_over
 
-    def test_a_message_that_another_rule_drops_is_not_there_to_be_counted(self) -> None:
+    def test_a_message_that_another_rule_drops_counts_too_so_that_no_rule_moves_anothers_cut(self) -> None:
         network, c = open_and_add("drop", when={"nth": 1})
-        network.add(live_rule("cut_after", {"messages": 1}, id="cut"))
+        network.add(live_rule("cut_after", {"messages": 2}, id="cut"))
         c.send(SERVER, text("dropped"))
         assert c.session.state is State.TUNNEL
         c.send(SERVER, text("counted"))

@@ -232,6 +232,18 @@ class TestEndsThatMeetSilence:
         assert c.client.reset_at == network.now and c.client.stream == b""
         assert c.server.close_code == 1001 and c.server.reset_at is None
 
+    def test_a_client_that_was_lost_while_its_dial_was_under_way_is_not_asked_for_after_the_heal(self) -> None:
+        network = Network(profile(), accepts_dials=False)
+        c = network.connect()
+        c.send(CLIENT, request())
+        network.add(live_rule("half_open", {"heal": "flush"}))
+        c.rst(CLIENT)
+        network.heal()
+        assert c.is_over
+        c.dial_answered()
+        assert c.server.data == b""
+        assert c.server.reset_at == network.now
+
 
 class TestOneDirection:
     @LEGS

@@ -253,7 +253,7 @@ class _Measure(Fault):
     bytes: Annotated[Size, Field(ge=1)] | None = None
     """So many bytes are let through, exactly, in the middle of a frame if it falls so."""
     messages: Annotated[Integer, Field(ge=1)] | None = None
-    """So many messages are let through, of those that `when:` names."""
+    """So many messages are let through, of those that `when:` names; one that another rule drops counts too."""
     age: Duration | None = None
     """So long after it opened, a connection is cut; one that is older already, at once."""
     by: Literal["reset", "fin"] = "reset"
