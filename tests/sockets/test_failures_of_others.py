@@ -187,12 +187,17 @@ def test_the_control_port_answers_within_100_ms_while_every_connection_has_a_sta
                 ("DELETE", "/api/rules/late", None),
             ]
             took, work = [], []
-            for method, path, body in orders * 10:
-                began, begun = time.monotonic(), time.thread_time()
-                answer = await desk.ask(method, path, body)
-                took.append(time.monotonic() - began)
-                work.append(time.thread_time() - begun)
-                assert answer.status in (200, 201)
+            gc.collect()
+            gc.freeze()  # what other tests have left behind is not looked through while we measure
+            try:
+                for method, path, body in orders * 10:
+                    began, begun = time.monotonic(), time.thread_time()
+                    answer = await desk.ask(method, path, body)
+                    took.append(time.monotonic() - began)
+                    work.append(time.thread_time() - begun)
+                    assert answer.status in (200, 201)
+            finally:
+                gc.unfreeze()
             assert not any(flood.done() for flood in floods)
             # The clock of the wall counts what else this machine does too, which may be a lot for one answer of many.
             assert sorted(took)[len(took) // 2] < 0.1
