@@ -159,6 +159,23 @@ class Asked(NamedTuple):
     headers: tuple[str, ...]  # names only: values may be secrets
 
 
+class Requested(NamedTuple):
+    """A complete head of a plain HTTP request arrived. It has no connection number."""
+
+    client: str
+    method: str
+    path: str
+    headers: tuple[str, ...]  # names only: values may be secrets
+
+
+class Responded(NamedTuple):
+    """A plain HTTP request was answered: by the upstream, or by one of us (`by`)."""
+
+    status: int
+    by: str  # "server", "proxy" or "rule"
+    reason: str
+
+
 class Dialled(NamedTuple):
     """The upstream accepted our dial, or did not (`error`)."""
 
@@ -307,6 +324,8 @@ class Reported(NamedTuple):
 Event = (
     Accepted
     | Asked
+    | Requested
+    | Responded
     | Dialled
     | DialDelayed
     | Answered

@@ -9,10 +9,10 @@ from abc import abstractmethod
 from .events import Action, Answered, Dial, Dialled, Event, Pause, Reset, Send
 from .legs import Fate, Legs, State, Timer
 from .units import SECOND
+from .wire.bodies import BodyEnd
 from .wire.frames import Side
 from .wire.http import (
     BadHead,
-    BodyEnd,
     HeadReader,
     Request,
     Response,
@@ -62,6 +62,10 @@ class Opening(Legs):
         """The upstream has accepted: what follows is no HTTP."""
 
     @abstractmethod
+    def _begin_exchange(self, request: Request, rest: bytes) -> None:
+        """The client asked for no upgrade; `rest` came behind the head."""
+
+    @abstractmethod
     def _pass_end(self, side: Side) -> None:
         """One side of the open tunnel has ended."""
 
@@ -78,7 +82,8 @@ class Opening(Legs):
     def hush(self, is_hushed: bool, now: int) -> None:
         """Do not answer an incomplete or bad head, while a half-open or a hang keeps all new connections waiting."""
         self._is_hushed = is_hushed
-        if self.state is State.HEAD and not is_hushed:
+        is_idle = self.request is not None and not self._reader.begun  # between two plain requests
+        if self.state is State.HEAD and not is_hushed and not is_idle:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
 
     @property
@@ -115,13 +120,16 @@ class Opening(Legs):
             self._actions.append(Reset(Side.SERVER))  # nobody waits for it any more
             self._set_gone(Side.SERVER)
             return self._take_actions()
-        self.state = State.ANSWER
-        self._reader = HeadReader(from_client=False)
         if leg.pauses:
             self._actions.append(Pause(Side.SERVER))
+        self._await_answer()
+        return self._take_actions()
+
+    def _await_answer(self) -> None:
+        self.state = State.ANSWER
+        self._reader = HeadReader(from_client=False)
         if not self.is_silent:
             self._ask()
-        return self._take_actions()
 
     def dial_failed(self, error: str, now: int) -> list[Action]:
         """The upstream could not be reached."""
@@ -143,6 +151,7 @@ class Opening(Legs):
             return
         try:
             raw = self._reader.feed(data)
+            self._timers.setdefault((Timer.HEAD, Side.CLIENT), self._now + HEAD_TIME)
             if raw is None:
                 return
             self.request = parse_request(raw)
@@ -150,25 +159,35 @@ class Opening(Legs):
             self._refuse_head(bad)
             return
         self._timers.pop((Timer.HEAD, Side.CLIENT))
+        if not self.request.is_upgrade:
+            self._begin_exchange(self.request, self._reader.rest)
+            return
         self.state = State.ASKED
         if self._reader.rest:
             self._keep_early(self._reader.rest)
 
     def _refuse_head(self, bad: BadHead) -> None:
         if self._is_hushed:
-            self.state = State.HUNG
+            self._hang()
             return
-        headers = [("Upgrade", "websocket")] if bad.status == 426 else []
-        self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, headers, f"chaosproxy: {bad.reason}\n"))
+        self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, body=f"chaosproxy: {bad.reason}\n"))
+
+    def _hang(self) -> None:
+        """Never answer."""
+        self.wants_dial = False
+        self.state = State.HUNG
 
     def _answer(self, status: int, by: str, reason: str, data: bytes) -> None:
         """Answer the request ourselves and end the client's leg behind it."""
-        self.events.append(Answered(status, by, reason))
+        self.events.append(self._told_answer(status, by, reason))
         self._start_ending(by, f"answered {status}")
         if self.legs[Side.CLIENT].fate is Fate.OPEN:
             self._actions.append(Send(Side.CLIENT, data))
             self._finish_leg(Side.CLIENT)
         self._reset_leg(Side.SERVER)
+
+    def _told_answer(self, status: int, by: str, reason: str) -> Event:
+        return Answered(status, by, reason)
 
     def _keep_early(self, data: bytes) -> None:
         self._early += data

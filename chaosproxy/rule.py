@@ -70,6 +70,9 @@ class Rule(Model):
 
     def _misfits(self) -> Iterator[Misuse]:
         moments, when, name = self.fault.moments, self.when, self.fault_name
+        if when.request is not None:
+            yield from self._misfits_of_requests(when.request)
+            return
         if moments == {Moment.LISTEN}:
             if when != Match():
                 substitutes = "(to pick connections, use reset: {at: accept} or reject)"
@@ -92,12 +95,29 @@ class Rule(Model):
                     ("when", key),
                 )
 
+    def _misfits_of_requests(self, request: str) -> Iterator[Misuse]:
+        if not self.fault.acts_on_http:
+            able = ", ".join(name for name, fault in FAULTS.items() if fault.acts_on_http)
+            message = f"{self.fault_name} acts on WebSockets only; request: {request} goes with {able}"
+            yield Misuse(message, ("when", "request"))
+            return
+        if getattr(self.fault, "at", None) is not None:
+            what = "at accept knows nothing of the request yet"
+            yield Misuse(f"{self.fault_name} {what}; request: can't be used", ("when", "request"))
+        for key in self.when.given("sender", "connection", "opcode", "event", "channel", "size", "age"):
+            remedy = "plain HTTP has none of that (path:, header:, chance:, nth:, every: and first: can be used)"
+            yield Misuse(f"{key}: can't be used with request: {request}; {remedy}", ("when", key))
+        if request == "any":
+            for key in self.when.given("nth", "every", "first"):
+                message = f"{key}: counts plain requests or messages, not both: write one rule for request: http"
+                yield Misuse(message + ", and one without request:", ("when", key))
+
     @property
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
         at_accept = getattr(self.fault, "at", None) == "accept"
         opens = self.fault.moments - {Moment.LISTEN, Moment.ASK} and not at_accept
-        return "" if opens or self.when != Match() else self.fault_name
+        return "" if opens or not self.when.is_of_all else self.fault_name
 
     @property
     def hides_attempts(self) -> bool:
@@ -194,6 +214,12 @@ class BoundRule(NamedTuple):
     fault: Fault
     when: Match
     is_named: bool  # the id was given, so it may hold across phases
+
+    @property
+    def acts_on_messages(self) -> bool:
+        """Whether it acts on single messages of WebSockets, which those who poll do not have."""
+        is_of_messages = self.fault.effect() is None or self.when.names_messages
+        return Moment.MESSAGE in self.fault.moments and is_of_messages and self.when.request != "http"
 
 
 def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:

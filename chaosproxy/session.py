@@ -32,7 +32,8 @@ from .events import (
 )
 from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
-from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED, Opening
+from .opening import ANSWER_TIME, HEAD_TIME, UNREACHED
+from .plain_http import Delay, PlainHttp
 from .tally import Tally
 from .units import SECOND
 from .wire.frames import SIDES, Side, build_close
@@ -53,7 +54,7 @@ class _Silent(NamedTuple):
     silence: Silence
 
 
-class Session(Opening):
+class Session(PlainHttp):
     """A client's connection and the upstream's, from accept to the end of both."""
 
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
@@ -115,6 +116,12 @@ class Session(Opening):
                 self._carry(side, data)
             case State.HEAD if side is Side.CLIENT:
                 self._read_request(data)
+            case State.HEAD:
+                self._reset_leg(Side.SERVER)  # it speaks without being asked
+            case State.EXCHANGE if side is Side.CLIENT:
+                self._take_upload(data)
+            case State.EXCHANGE:
+                self._take_download(data)
             case State.ASKED | State.DIALLING | State.ANSWER if side is Side.CLIENT:
                 self._keep_early(data)
             case State.ANSWER:
@@ -139,11 +146,16 @@ class Session(Opening):
         match self.state:
             case State.TUNNEL:
                 self._pass_end(side)
-            case State.HEAD:
-                self._start_ending("client", "fin")
-                self._finish_leg(Side.CLIENT)
             case _ if self._silences:
                 pass  # remembered; performed at heal
+            case State.HEAD if side is Side.SERVER:
+                self._finish_leg(side)  # the next request dials anew
+            case State.HEAD:
+                self._end_idle()
+            case State.EXCHANGE if side is Side.SERVER:
+                self._server_ended()
+            case State.EXCHANGE:
+                self._client_ended()
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
@@ -173,6 +185,10 @@ class Session(Opening):
             return self._take_actions()  # remembered; performed at heal, after the held bytes
         if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
+        elif self.state is State.EXCHANGE and side is Side.SERVER:
+            self._server_ended()
+        elif self.state is State.HEAD and side is Side.SERVER:
+            pass  # the next request dials anew
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
             self._reset_leg(side.other)
@@ -239,7 +255,9 @@ class Session(Opening):
         self._now = now
         if self.state is State.OVER:
             return []
-        if self._silences or self.state is State.ENDING:
+        if self.state is State.EXCHANGE and not self._silences:
+            self._end_behind_answer()
+        elif self._silences or self.state is State.ENDING:
             # A silent or kept leg sends nothing but the RST that ends it; one that is ending does so in seconds.
             self._start_ending(by, "reset")
             self._silences.clear()
@@ -349,8 +367,7 @@ class Session(Opening):
                 self.wants_dial = False
                 self._answer(int(data[9:12]), "rule", "", data)
             case Hold():
-                self.wants_dial = False
-                self.state = State.HUNG
+                self._hang()
             case Close():
                 self._inject_close(effect, link, "rule")
             case Finish(leg, other):
@@ -367,6 +384,10 @@ class Session(Opening):
             turn = None if side is None else link.dice[side].ordinal
             self._tally.strike(link.fault.name)
             self.events.append(Struck(link.rule.id, link.fault.name, side, message, turn))
+
+    def _delayed(self, delay: Delay) -> None:
+        self._struck(delay.link, None, None)
+        self._tally.delays.add(delay.duration)
 
     def _suppress(self, link: Link | None, reason: str) -> None:
         if link:
@@ -451,9 +472,10 @@ class Session(Opening):
         key = link.rule.id if link else ""
         self._silences[key] = _Silent(link, silence)
         self._timers.pop((Timer.ANSWER, Side.SERVER), None)
-        if silence.mode is Mode.FREEZE:
-            for side in silence.leg.sides:
-                self._set_pause(side, f"frozen {key}", True)
+        frozen = silence.leg.sides if silence.mode is Mode.FREEZE else ()
+        # Of plain HTTP nothing is held in any mode: both peers come to a halt until it heals.
+        for side in SIDES if self.state in (State.EXCHANGE, State.HEAD) else frozen:
+            self._set_pause(side, f"frozen {key}", True)
         self._set_gates()
 
     def _set_gates(self) -> None:
@@ -483,6 +505,8 @@ class Session(Opening):
                 self._upstream_failed("the upstream can't be reached", UNREACHED)
             case State.ANSWER | State.REFUSED:
                 self._proceed()
+            case State.EXCHANGE | State.HEAD:
+                self._go_on_healed()
             case State.HUNG if self.legs[Side.CLIENT].read_ended:
                 self._start_ending("client", "fin")
                 self._finish_leg(Side.CLIENT)
@@ -515,11 +539,15 @@ class Session(Opening):
 
     def _time_out(self, timer: Timer, side: Side) -> None:
         match timer:
-            case Timer.HEAD if self._is_hushed:
+            case Timer.HEAD if self._is_hushed or self._silences:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"
                 self._answer(408, "proxy", reason, build_answer(408, body=f"chaosproxy: {reason}\n"))
+            case Timer.RESPONSE:
+                self._release_answer()
+            case Timer.LAST:
+                self._end_now()
             case Timer.ANSWER:
                 reason = f"the upstream did not answer within {ANSWER_TIME // SECOND} s"
                 self._answer(504, "proxy", reason, build_answer(504, body=f"chaosproxy: {reason}\n"))
@@ -560,7 +588,8 @@ class Session(Opening):
         client, server = self.legs
         if client.fate is not Fate.GONE:
             return False
-        return server.fate is Fate.GONE or (not server.is_connected and self.state is not State.DIALLING)
+        is_dialling = self.state is State.DIALLING or self._is_dialling
+        return server.fate is Fate.GONE or (not server.is_connected and not is_dialling)
 
     def _tell_end(self, side: Side, how: str) -> None:
         code, reason = self.directions[side].splitter.close_status

@@ -5,7 +5,6 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -28,6 +27,8 @@ from .events import (
     Opened,
     PhaseEntered,
     Reported,
+    Requested,
+    Responded,
     RuleChanged,
     Silence,
     Subscribed,
@@ -35,11 +36,11 @@ from .events import (
 from .faults import Dice, Hits, Moment
 from .legs import State
 from .link import Link
-from .match import Match
+from .plain_rules import PlainRules, delays_of
 from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
 from .session import Session
-from .tally import Tally
+from .tally import Tally, Totals
 from .timeline import Standing, Timeline
 from .units import SECOND
 from .wire.frames import SIDES, Side
@@ -77,20 +78,6 @@ class _Active(NamedTuple):
     visit_of_phase: int  # the dice's: phases put before move no strike
 
 
-@dataclass
-class Totals:
-    """Counts that outlive connections, for metrics and summaries."""
-
-    attempts: int = 0
-    connections: int = 0
-    opened: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)  # of attempts: opened, refused_4xx …, failed
-    closes: dict[tuple[str, str], int] = field(default_factory=dict)  # by who and code
-    frames: list[list[int]] = field(default_factory=lambda: [[0] * 16, [0] * 16])  # of ended connections
-    bytes: list[int] = field(default_factory=lambda: [0, 0])
-    dials_delayed: int = 0
-
-
 class World:
     """Everything that is decided, for one proxy."""
 
@@ -114,6 +101,7 @@ class World:
         self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, _Active] = {}
         self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
+        self._plain = PlainRules(self.seed)
         self._attempts = 0
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
@@ -175,6 +163,8 @@ class World:
         self._hear(session, now)
         if session.state is State.ASKED and not session.connection:
             self._admit(session, now)
+        elif session.awaits_ruling:
+            self._rule_request(session, now)
         self._advance(now)
         if session.is_over and not session.events:
             self._forget(session)
@@ -259,11 +249,13 @@ class World:
                 case Opened():
                     self._opened += 1
                     self.totals.opened += 1
-                    self._count_outcome("opened")
+                    self.totals.count_outcome("opened")
                     self._strike_opened(session, now)
                 case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
                     session.was_answered = True
-                    self._count_outcome(f"refused_{status // 100}xx")
+                    self.totals.count_outcome(f"refused_{status // 100}xx")
+                case Responded(status):
+                    self.totals.count_request(f"{status // 100}xx")
                 case Established(socket_id):
                     self._established[session.number] = socket_id
                 case Subscribed(channel):
@@ -271,18 +263,13 @@ class World:
                 case Closed(by, how, code):
                     if session.opened_at is not None:
                         self._closed += 1
-                        self._count_close(by, how, code)
-                    elif not session.was_answered:
-                        self._count_outcome("failed")
+                        self.totals.count_close(by, how, code)
+                    elif not session.was_answered and (session.connection or not session.requests):
+                        self.totals.count_outcome("failed")
+                    if session.is_unanswered:
+                        self.totals.count_request("failed")
                 case _:
                     pass
-
-    def _count_outcome(self, outcome: str) -> None:
-        self.totals.outcomes[outcome] = self.totals.outcomes.get(outcome, 0) + 1
-
-    def _count_close(self, by: str, how: str, code: int | None) -> None:
-        key = (by, code_label(code) if how == "close" else how)
-        self.totals.closes[key] = self.totals.closes.get(key, 0) + 1
 
     def _forget(self, session: Session) -> None:
         if self.sessions.pop(session.number, None) is None:
@@ -316,7 +303,34 @@ class World:
             if _acts_on_asking(link) and session.wants_dial and self._throws(link):
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
-        if session.wants_dial and not session.is_silent:
+        self._reach(session, now)
+
+    def _rule_request(self, session: Session, now: int) -> None:
+        """A plain request: it has no number, and what opens and closes does not concern it."""
+        request = session.request
+        assert request is not None
+        client = self._identify(request)
+        names = tuple(name.decode("latin-1") for name, _ in request.headers)
+        self.told.append(Told(now, session, Requested(client, request.method.decode(), request.path, names)))
+        self._relink_plain(session, now)
+        links = self._plain.links(self._active.values(), client, request)
+        session.rule(request.raw, delays_of(links), now)
+        silencers = [link for link in session.links.values() if _acts_on_asking(link)]
+        for link in sorted([*links, *silencers], key=_strength):
+            if link.fault.effect() is not None and session.wants_dial:
+                self.steps.append((session, session.strike(link, now)))
+        self._hear(session, now)
+        self._reach(session, now)
+
+    def _relink_plain(self, session: Session, now: int) -> None:
+        links = self._plain.silencers(self._active.values(), session.links)
+        self.steps.append((session, session.set_links(links, now)))
+
+    def _reach(self, session: Session, now: int) -> None:
+        """Take a request to the upstream: by the leg there is, or by a dial in its turn."""
+        if session.is_to_dial and session.has_upstream:
+            self.steps.append((session, session.dial(now)))
+        elif session.is_to_dial:
             self._waiting.append(session)
             self._dial_waiting(now)
 
@@ -336,7 +350,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial and not session.is_silent:
+            if session.is_to_dial:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -386,6 +400,8 @@ class World:
         kept = {id(active) for active in self._active.values()}
         ended = [active for active in before.values() if id(active) not in kept]
         self._heal_ended(ended, now)
+        for active in ended:
+            self._plain.forget(active.rule.id)
         self._hush(now)
         self._relink(now)
         for active in sorted(started, key=lambda active: _RANK.get(type(active.rule.fault.effect()), 9)):
@@ -425,14 +441,15 @@ class World:
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            if session.state is State.ASKED and session.wants_dial and session.connection and not session.is_silent:
-                if session not in self._waiting:
-                    self._waiting.append(session)
+            if session.is_to_dial and session not in self._waiting:
+                self._reach(session, now)
         self._dial_waiting(now)
 
     def _relink(self, now: int) -> None:
         for session in self._in_order():
             if session.request is None or not session.connection:
+                if session.requests:
+                    self._relink_plain(session, now)
                 continue
             links: list[Link] = []
             for active in self._active.values():
@@ -512,13 +529,6 @@ def _reads(rule: Rule | BoundRule) -> bool:
     return rule.when.reads_content or (rule.fault.is_loss and Moment.MESSAGE in rule.fault.moments)
 
 
-def code_label(code: int | None) -> str:
-    """A bounded label: the registered codes by number, others by class."""
-    if code is None:
-        return "none"
-    return str(code) if 1000 <= code <= 1015 else f"{code // 1000}xxx"
-
-
 def can_act(rule: BoundRule, session: Session) -> bool:
     """Whether a rule can read and change the messages of an open connection, as far as it needs to.
 
@@ -535,4 +545,4 @@ def can_act(rule: BoundRule, session: Session) -> bool:
 def _keeps_all_waiting(rule: BoundRule) -> bool:
     """Whether no new connection is answered while the rule is in force."""
     is_for_new = rule.fault.strikes in (Hits.NEW, Hits.ALL)
-    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when == Match()
+    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when.is_of_all

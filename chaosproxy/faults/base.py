@@ -94,6 +94,8 @@ class Fault(BaseModel):
     is_loss: ClassVar[bool] = False
     """Removes or changes messages, so a compressed stream has to be followed from its first byte."""
     harms_server: ClassVar[bool] = False
+    acts_on_http: ClassVar[bool] = False
+    """Can act on plain HTTP requests too, where `when:` says so."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
@@ -103,6 +105,10 @@ class Fault(BaseModel):
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
         return None
+
+    def delay_of_answer(self, dice: Dice) -> int:
+        """How long the head of a plain response waits, in nanoseconds."""
+        return sum(delivery.due for delivery in self.apply(Delivery(0, None), dice))
 
     @property
     def strikes(self) -> Hits:

@@ -79,10 +79,14 @@ class _Ending(Fault):
 
 
 class Reset(_Ending):
-    """Ends connections by a real RST."""
+    """Ends connections by a real RST.
+
+    With `request: http` in `when:`, each connection on which a plain request comes, as it comes.
+    """
 
     name: ClassVar = "reset"
     moments: ClassVar = _ENDING | {Moment.ACCEPT}
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy

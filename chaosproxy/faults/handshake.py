@@ -39,6 +39,7 @@ class Reject(Fault):
     moments: ClassVar = frozenset({Moment.ASK})
     shorthand: ClassVar = "status"
     heals: ClassVar = "new connections open"
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: overloaded
@@ -71,6 +72,7 @@ class Hang(Fault):
     name: ClassVar = "hang"
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.ASK})
+    acts_on_http: ClassVar = True
     heals: ClassVar = "new connections open; those that hang go on hanging until their client gives up"
     example: ClassVar = """\
 phases:

@@ -10,7 +10,10 @@ from .base import Delivery, Dice, Fault, Moment
 
 
 class Latency(Fault):
-    """Delays every message, with jitter if wanted, in order."""
+    """Delays every message, with jitter if wanted, in order.
+
+    With `request: http` in `when:`, the head of each response to a plain request; the request itself goes on at once.
+    """
 
     name: ClassVar = "latency"
     family: ClassVar = "timing"
@@ -18,6 +21,7 @@ class Latency(Fault):
     shorthand: ClassVar = "delay"
     heals: ClassVar = "new messages pass at once; what is held keeps its due time, and order is kept"
     is_timing: ClassVar = True
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: slow
