@@ -374,5 +374,9 @@ class PlainHttp(Opening):
             self._late.clear()
             self._set_pause(Side.SERVER, "late", False)
             self._take_download(late)
-        if self.state is State.EXCHANGE and server.read_ended and not self.wants_dial:
+        if self.state is not State.EXCHANGE or self.wants_dial:
+            return
+        if server.is_lost and not self._has_sent:
+            self._fail("the upstream can't be reached", UNREACHED)
+        elif server.read_ended:
             self._server_ended()
