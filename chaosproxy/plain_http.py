@@ -41,6 +41,7 @@ class PlainHttp(Opening):
         self._has_begun_answer = False  # the response's head has been passed on
         self._upload = bytearray()  # what of the request waits for the upstream
         self._delays: list[Delay] = []
+        self._answer_due = 0
 
     @abstractmethod
     def _delayed(self, delay: Delay) -> None:
@@ -224,7 +225,8 @@ class PlainHttp(Opening):
         for delay in delays:
             self._delayed(delay)
         if delays:
-            self._timers[Timer.RESPONSE, Side.SERVER] = self._now + sum(delay.duration for delay in delays)
+            self._answer_due = self._now + sum(delay.duration for delay in delays)
+            self._timers[Timer.RESPONSE, Side.SERVER] = self._answer_due
         return bool(delays)
 
     def _begin_answer(self) -> bytes:

@@ -102,15 +102,14 @@ class Rule(Model):
             yield Misuse(message, ("when", "request"))
             return
         if getattr(self.fault, "at", None) is not None:
-            what = "at accept knows nothing of the request yet"
-            yield Misuse(f"{self.fault_name} {what}; request: can't be used", ("when", "request"))
+            yield Misuse(f"{self.fault_name} at accept knows nothing of the request yet", ("when", "request"))
         for key in self.when.given("sender", "connection", "opcode", "event", "channel", "size", "age"):
             remedy = "plain HTTP has none of that (path:, header:, chance:, nth:, every: and first: can be used)"
-            yield Misuse(f"{key}: can't be used with request: {request}; {remedy}", ("when", key))
+            yield Misuse(f"can't be used with request: {request}; {remedy}", ("when", key))
         if request == "any":
             for key in self.when.given("nth", "every", "first"):
-                message = f"{key}: counts plain requests or messages, not both: write one rule for request: http"
-                yield Misuse(message + ", and one without request:", ("when", key))
+                message = "counts plain requests only, so it needs request: http"
+                yield Misuse(message + " (a rule without request: may count messages)", ("when", key))
 
     @property
     def keeps_all_out(self) -> str:

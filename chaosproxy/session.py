@@ -545,6 +545,7 @@ class Session(PlainHttp):
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"
                 self._answer(408, "proxy", reason, build_answer(408, body=f"chaosproxy: {reason}\n"))
             case Timer.RESPONSE:
+                self._tally.delay_errors.add(self._now - self._answer_due)
                 self._release_answer()
             case Timer.LAST:
                 self._end_now()

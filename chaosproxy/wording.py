@@ -84,6 +84,7 @@ KEY_WORDS: dict[str, tuple[str, ...]] = {
     "timeout": ("within",),
     "title": ("name",),
     "toxics": ("rules",),
+    "transport": ("request",),
 }
 VALUE_WORDS: dict[str, tuple[str, ...]] = {
     "always": ("forever",),
@@ -93,9 +94,13 @@ VALUE_WORDS: dict[str, tuple[str, ...]] = {
     "downstream": ("client",),
     "drop": ("discard",),
     "infinite": ("forever",),
+    "polling": ("http",),
+    "rest": ("http",),
     "rst": ("reset",),
     "server->client": ("server",),
     "upstream": ("server",),
+    "ws": ("websocket",),
+    "xhr": ("http",),
 }
 _SENTENCE_END = re.compile(r"(?<=[\w)-])\.( |$)")
 _PATTERNS = {
