@@ -13,8 +13,6 @@ TOP = (
 MATCH = (
     "expected from, request, connection, path, header, opcode, event, channel, size, age, chance, nth, every or first"
 )
-    "expected from, request, connection, path, header, opcode, event, channel, size, age, chance, nth, every or first"
-)
 DURATION = "expected a duration with a unit, such as 500ms, 1.5s or 2m"
 SIZE = "expected a size with a unit, such as 512B, 64KiB or 1MB"
 COUNT = "expected a whole number in plain digits"

@@ -18,8 +18,9 @@ def test_every_shipped_profile_bears_its_files_name_and_says_what_it_reproduces(
 
 def test_the_library_has_what_the_readme_promises() -> None:
     promised = (
-        "brief-interruption close-1001-rolling-deploy close-4200 extended-outage extended-outage-fast flapping "
-        "half-open hang lossy-link refused slow-link unavailable-503"
+        "brief-interruption close-1001-rolling-deploy close-4200 extended-outage extended-outage-fast fin-1006 "
+        "flapping half-open hang http-slow lossy-link refused rest-api-down slow-link unavailable-503 "
+        "websockets-blocked"
     )
 
     assert library.names() == promised.split()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaosproxy import library
 from chaosproxy.events import (
     Answered,
     Asked,
@@ -25,9 +26,10 @@ from chaosproxy.legs import REPLY_TIME, State
 from chaosproxy.opening import EARLY_BYTES_MAX, HEAD_TIME
 from chaosproxy.plain_http import PIPELINED_BYTES_MAX
 from chaosproxy.units import SECOND
+from chaosproxy.wire.http import accept_for
 from chaosproxy.world import Options
 
-from .virtual import CLIENT, MS, SERVER, START, Connection, Network, Peer, profile, request, switching, text
+from .virtual import CLIENT, KEY, MS, SERVER, START, Connection, Network, Peer, profile, request, switching, text
 from .wire.streams import chop, cuts
 
 HOST = "Host: a"
@@ -997,6 +999,25 @@ def _response(body: bytes, kind: str) -> bytes:
             return answers(body)
 
 
+Mutation = tuple[int, bytes, bool]
+mutations = st.tuples(
+    st.integers(0, 250),
+    st.sampled_from([b"\n", b"\r", b"\r\n", b" ", b"\t", b"\0", b":", b",", b"h2c", b"0", b"Content-Length: 3\r\n"])
+    | st.binary(max_size=3),
+    st.booleans(),
+)
+SMUGGLED = b"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n"
+HEADS = [request(), asks(), asks("/", CHUNKED, method="POST") + chunked(b"abc"), asks(method="PUT", body=b"hello")]
+ANSWERS = [switching(), answers(), answers(b"", CHUNKED, length=False) + chunked(b"abc"), answers(status=403)]
+
+
+def mutated(stream: bytes, changes: list[Mutation]) -> bytes:
+    """Put bytes in, or over others."""
+    for at, piece, replaces in changes:
+        stream = stream[:at] + piece + stream[at + (len(piece) if replaces else 0) :]
+    return stream
+
+
 exchanges = st.lists(
     st.tuples(bodies, st.booleans(), bodies, st.sampled_from(["length", "chunked", "interim", "none"])),
     min_size=1,
@@ -1023,6 +1044,27 @@ class TestLaws:
         assert one.client.data == b"".join(answered)
         assert len(one.actions(Dial)) == 1
         assert net.world.totals.requests == {"2xx": len(several)}
+        net.end_all()
+
+    @given(st.sampled_from(HEADS), st.lists(mutations, max_size=4), st.sampled_from(ANSWERS), st.lists(mutations), cuts)
+    def test_whatever_is_mutated_only_what_was_sent_passes_and_only_an_acceptance_opens(
+        self, head: bytes, up: list[Mutation], answer: bytes, down: list[Mutation], sizes: list[int]
+    ) -> None:
+        sent, answered = mutated(head, up) + SMUGGLED, mutated(answer, down)
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, *chop(sent, sizes))
+        before = one.server.data
+        if one.is_connected:
+            one.send(SERVER, *chop(answered, sizes))
+        is_tunnel = one.session.state is State.TUNNEL
+        assert not is_tunnel or accept_for(KEY) in answered
+        if net.events(Asked) and not is_tunnel:
+            one.send(CLIENT, SMUGGLED)
+            assert one.server.data == before
+        assert bytes(one.sent).startswith(one.server.data)
+        if not net.events(Requested, Asked):
+            assert one.actions(Dial) == []
         net.end_all()
 
     @given(
@@ -1105,3 +1147,23 @@ def test_pauses_and_resumes_alternate_over_redials() -> None:
         one.send(SERVER, answers())
         one.fin(SERVER)
     assert one.actions(Pause, Resume) == [Pause(SERVER), Resume(SERVER)] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "upgrade"),
+    [("rest-api-down", 503, 101), ("http-slow", 200, 101), ("websockets-blocked", 200, 403)],
+)
+def test_a_shipped_profile_hurts_one_kind_of_request_and_spares_the_other(name: str, plain: int, upgrade: int) -> None:
+    net = Network(library.load(name))
+    found = []
+    for asked, answer in ((asks(), answers()), (request(), switching())):
+        one = net.connect()
+        one.send(CLIENT, asked)
+        if one.is_dialled:
+            one.send(SERVER, answer)
+        if name == "http-slow" and asked == asks():
+            net.wait(1999 * MS)
+            assert one.client.data == b""
+        net.wait(2001 * MS)
+        found.append(status_of(one.client))
+    assert found == [plain, upgrade]

@@ -59,7 +59,7 @@ class Server:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
-        async for data, _ in request.content.iter_chunks():
+        async for data in request.content.iter_any():
             await response.write(data.upper())
         await response.write_eof()
         return response
@@ -266,7 +266,7 @@ class TestTransparency:
             held: list[int] = []
 
             def look() -> bool:
-                for relay in on.proxy._relays:
+                for relay in (each for each in on.proxy._relays if each.has_begun):
                     waiting = [leg.transport.get_write_buffer_size() for leg in relay.legs if leg and leg.transport]
                     held.append(sum(waiting) + len(relay.session._upload) + len(relay.session._early))
                 return False
