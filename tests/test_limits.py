@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import chaosproxy.session
+import chaosproxy.opening
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.wire.frames import build_close, build_frame
 
@@ -153,7 +153,7 @@ class TestSlowAndHuge:
         run(loop, tale())
 
     def test_heads_that_drip_are_cut_at_their_deadline(self, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chaosproxy.session, "HEAD_TIME", 800 * MILLISECOND)
+        monkeypatch.setattr(chaosproxy.opening, "HEAD_TIME", 800 * MILLISECOND)
         self.check_slow_heads(loop, head_s=0.8, drip_s=0.1)
 
     @pytest.mark.slow

@@ -1153,7 +1153,7 @@ def test_pauses_and_resumes_alternate_over_redials() -> None:
     ("name", "plain", "upgrade"),
     [("rest-api-down", 503, 101), ("http-slow", 200, 101), ("websockets-blocked", 200, 403)],
 )
-def test_a_shipped_profile_hurts_one_kind_of_request_and_spares_the_other(name: str, plain: int, upgrade: int) -> None:
+def test_a_shipped_profile_hurts_one_kind_of_request_only(name: str, plain: int, upgrade: int) -> None:
     net = Network(library.load(name))
     found = []
     for asked, answer in ((asks(), answers()), (request(), switching())):
