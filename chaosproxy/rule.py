@@ -145,6 +145,12 @@ class Rule(Model):
         return bool(self.keeps_all_out) and Moment.ASK not in self.fault.moments
 
 
+class _MadeRule(Rule):
+    """Base of the models made below. They have no source in which docstrings could be looked for, which takes long."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
 class _Shorthand(NamedTuple):
     """Tell the JSON Schema of the short ways to write a fault's options."""
 
@@ -182,7 +188,7 @@ def _rule_type(fault: type[Fault]) -> type[Rule]:
 
     body: Any = Annotated[fault, BeforeValidator(expand), _Shorthand(fault)]
     fields: dict[str, Any] = {fault.name: (body, Field(description=fault.help()))}
-    made: type[Rule] = create_model(f"{fault.__name__.removesuffix('Fault')}Rule", __base__=Rule, **fields)
+    made: type[Rule] = create_model(f"{fault.__name__.removesuffix('Fault')}Rule", __base__=_MadeRule, **fields)
     made.fault_name = fault.name
     made.__doc__ = fault.help()
     return made
