@@ -129,7 +129,7 @@ class Legs:
         leg = self.legs[side]
         if leg.pauses:
             leg.pauses.clear()
-            if leg.fate is not Fate.GONE:
+            if leg.is_connected and leg.fate is not Fate.GONE:
                 self._actions.append(Resume(side))
 
     def _take_actions(self) -> list[Action]:

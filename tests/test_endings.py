@@ -122,6 +122,17 @@ class TestKeptLegs:
         network.drain()
         assert c.server.reset_at == network.now and c.is_over
 
+    def test_a_leg_that_is_still_being_dialled_is_kept_without_being_read(self) -> None:
+        network = Network(profile(), accepts_dials=False)
+        c = network.connect()
+        c.send(CLIENT, request())
+        c.blocked(CLIENT, True)  # what the server will send is not wanted yet
+        network.add(live_rule("reset", {"leg": "client", "other": "keep", "keep_for": "7s"}))
+        assert c.client.reset_at == network.now
+        assert c.is_over
+        c.dial_answered()
+        assert c.server.reset_at == network.now
+
 
 class TestHalfClose:
     @SENDERS

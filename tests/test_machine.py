@@ -213,12 +213,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.network.accepts_dials)
     @rule(index=st.integers(0, 5), error=st.sampled_from(["", "", "refused"]))
     def dial_answered(self, index: int, error: str) -> None:
-        waiting = [c for c in self.network.connections.values() if c.is_dialled and not c.is_connected]
-        waiting = [c for c in waiting if (c.session.number, 8) not in self.rests]
+        waiting = [c for c in self.network.connections.values() if c.is_dialled and not c.is_answered]
         if waiting:
-            c = waiting[index % len(waiting)]
-            self.rests[c.session.number, 8] = b""
-            c.dial_answered(error)
+            waiting[index % len(waiting)].dial_answered(error)
 
     @rule(index=st.integers(0, 5), side=st.sampled_from(SIDES), traffic=TRAFFIC, keep=st.integers(0, 9))
     def talk(self, index: int, side: int, traffic: list[tuple[bytes, int, bool]], keep: int) -> None:

@@ -62,7 +62,6 @@ class Machine(RuleBasedStateMachine):
         options = Options(dials_per_second_max=cap, is_opaque=True)
         self.network = Network(profile(held_bytes_max="1KiB", seed=5), options, accepts_dials=accepts)
         self.sent: dict[tuple[int, Side], bytes] = {}
-        self.failed: set[int] = set()  # connections whose dial has failed
 
     def alive(self) -> list[Connection]:
         return [connection for connection in self.network.connections.values() if not connection.is_over]
@@ -102,13 +101,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(index=INDEX, error=st.sampled_from(["", "", "connection refused"]))
     def answer_dial(self, index: int, error: str) -> None:
-        waiting = [each for each in self.alive() if each.is_dialled and not each.is_connected]
-        waiting = [each for each in waiting if each.session.number not in self.failed]
+        waiting = [each for each in self.alive() if each.is_dialled and not each.is_answered]
         if waiting and not self.network.accepts_dials:
-            connection = waiting[index % len(waiting)]
-            if error:
-                self.failed.add(connection.session.number)
-            connection.dial_answered(error)
+            waiting[index % len(waiting)].dial_answered(error)
 
     @rule(fault=FAULT, id=st.sampled_from(["a", "b"]), sender=SENDER)
     def add(self, fault: tuple[str, dict[str, str]], id: str, sender: str | None) -> None:
@@ -143,7 +138,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for connection in self.alive():
-            if connection.is_dialled and not connection.is_connected and connection.session.number not in self.failed:
+            if connection.is_dialled and not connection.is_answered:
                 connection.dial_answered()
         self.network.heal()
         self.network.end_all()

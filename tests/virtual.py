@@ -194,7 +194,8 @@ class Connection:
         self.client = Peer()
         self.server = Peer()
         self.is_dialled = False  # Dial was performed
-        self.is_connected = False  # and answered
+        self.is_answered = False  # and the upstream has accepted or refused it
+        self.is_connected = False  # it has accepted
         self.log: list[tuple[int, Action]] = []
         self.timer: int | None = None  # as the relay sets it: when something was performed, and at no other time
 
@@ -234,7 +235,8 @@ class Connection:
 
     def dial_answered(self, error: str = "") -> None:
         """The upstream accepts our dial, or fails it."""
-        assert self.is_dialled and not self.is_connected
+        assert self.is_dialled and not self.is_answered
+        self.is_answered = True
         if error:
             self.network.happen(self, lambda now: self.session.dial_failed(error, now))
         else:
@@ -360,7 +362,7 @@ class Network:
                 while self._dialled and self.accepts_dials:
                     connection = self._dialled.popleft()
                     is_busy = True
-                    if not connection.is_connected and not connection.is_over:
+                    if not connection.is_answered and not connection.is_over:
                         connection.dial_answered()
                 for connection in list(self.connections.values()):
                     for side in SIDES:
