@@ -6,6 +6,7 @@ sends nothing of all this: it owes its end until the heal.
 
 from collections.abc import Sequence
 
+from .engine import Direction
 from .events import Break, Close, Closed, Cut, CutLater, Discarded, Finish, Leg, Other, Send, Then
 from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
@@ -97,12 +98,8 @@ class Endings(Silencing):
 
     def _half_close(self, side: Side) -> None:
         """FIN toward a leg; what comes from it is carried on."""
-        direction = self.directions[side.other]
         self._note_end("rule", "fin")
-        direction.release(self._now)
-        self._flush(direction)
-        direction.shut(self._now)
-        self._flush(direction)
+        self._shut_off(self.directions[side.other])
         self._end_leg(side)
 
     # -- the injected close -----------------------------------------------------------------------------------------
@@ -178,9 +175,7 @@ class Endings(Silencing):
             return
         assert effect.after is not None
         if side is not None:
-            direction = self.directions[side]
-            held = direction.held + sum(map(len, direction.holding.ready))
-            plan = _Plan(link, effect.cut, left=held + effect.after)
+            plan = _Plan(link, effect.cut, left=self.directions[side].queued + effect.after)
             plan.has_struck = True
             self._plans[side].append(plan)
             self._cut_due(side)
@@ -277,15 +272,19 @@ class Endings(Silencing):
             plans.clear()
         if self.state is State.TUNNEL:
             for direction in self.directions:
-                direction.release(self._now)
-                self._flush(direction)
-                direction.shut(self._now)
-                self._flush(direction)
+                self._shut_off(direction)
         self.state = State.ENDING
         self._carries = False
         self.wants_dial = False
         self._timers.clear()
         self._recurring.clear()
+
+    def _shut_off(self, direction: Direction) -> None:
+        """Send what is due, and of the rest only what belongs to a frame that has begun to leave."""
+        direction.release(self._now)
+        self._flush(direction)
+        direction.shut(self._now)
+        self._flush(direction)
 
     def _note_end(self, by: str, how: str, code: int | None = None) -> None:
         if not self.ended_by:

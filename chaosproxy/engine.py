@@ -132,8 +132,12 @@ class Direction:
     @property
     def kept(self) -> int:
         """Bytes that came and have not left, complete or not."""
-        withheld = len(self.splitter.head) - self.splitter.gone
-        return self.held + self._assembler.size + withheld + sum(map(len, self.holding.ready))
+        return self.queued + self._assembler.size + len(self.splitter.head) - self.splitter.gone
+
+    @property
+    def queued(self) -> int:
+        """Of these, the bytes that have been judged and wait to leave, or leave now."""
+        return self.held + sum(map(len, self.holding.ready))
 
     @property
     def is_readable(self) -> bool:

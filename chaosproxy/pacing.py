@@ -40,7 +40,6 @@ class Bucket:
     def __init__(self, stretches: Sequence[Stretch], burst: int, since: int) -> None:
         self._stretches = tuple(stretches)
         self._round = sum(stretch.lasts for stretch in stretches)
-        self._burst = burst
         self._since = since
         self._free_at = since  # when all that was reserved has left, at the link's rate
         fastest = max(stretch.rate for stretch in stretches)

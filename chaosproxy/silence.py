@@ -5,7 +5,6 @@ and its peer's FIN is answered. Where only one sender is silenced, no leg is: wh
 """
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 from .engine import Direction
 from .events import Heal, Mode, Other, Silence
@@ -18,11 +17,6 @@ from .wire.frames import SIDES, Side
 HALF_OPEN = "the connection is half-open: nothing leaves"
 
 
-class _Silent(NamedTuple):
-    link: Link | None
-    silence: Silence
-
-
 class Silencing(Opening):
     """A connection that rules may have made half-open."""
 
@@ -31,7 +25,7 @@ class Silencing(Opening):
     def __init__(self, tally: Tally, now: int) -> None:
         super().__init__(tally, now)
         self.opened_at: int | None = None
-        self._silences: dict[str, _Silent] = {}  # by rule
+        self._silences: dict[str, Silence] = {}  # by rule
 
     @abstractmethod
     def _flush(self, direction: Direction) -> None:
@@ -53,13 +47,13 @@ class Silencing(Opening):
         return bool(self._silences)
 
     def blocks(self, side: Side) -> bool:
-        return bool(self._silences) and any(silent.silence.blocks(side) for silent in self._silences.values())
+        return bool(self._silences) and any(silence.blocks(side) for silence in self._silences.values())
 
     def is_mute(self, side: Side) -> bool:
         """Whether nothing at all leaves on a leg; before the tunnel is open, that holds for both alike."""
         if not self._silences:
             return False
-        silences = [silent.silence for silent in self._silences.values() if silent.silence.sender is None]
+        silences = [silence for silence in self._silences.values() if silence.sender is None]
         return any(self.opened_at is None or side in silence.leg.sides for silence in silences)
 
     def _keeps_secret(self, side: Side) -> bool:
@@ -73,7 +67,7 @@ class Silencing(Opening):
 
     def _fall_silent(self, link: Link | None, silence: Silence) -> None:
         key = link.rule.id if link else ""
-        self._silences[key] = _Silent(link, silence)
+        self._silences[key] = silence
         if silence.blocks(Side.SERVER):
             self._timers.pop((Timer.ANSWER, Side.SERVER), None)
         if silence.mode is Mode.FREEZE:
@@ -83,7 +77,7 @@ class Silencing(Opening):
 
     def _set_gates(self) -> None:
         for direction in self.directions:
-            heals = [silent.silence.heal for silent in self._silences.values() if silent.silence.blocks(direction.side)]
+            heals = [silence.heal for silence in self._silences.values() if silence.blocks(direction.side)]
             gate = next((heal for heal in (Heal.RESET, Heal.DISCARD, Heal.FLUSH) if heal in heals), None)
             direction.release(self._now)
             self._flush(direction)
@@ -108,16 +102,14 @@ class Silencing(Opening):
 
     # -- its end ----------------------------------------------------------------------------------------------------
 
-    def _end_silence(self, link: Link) -> bool:
-        """A rule has ended; whether it made this connection half-open."""
-        silent = self._silences.pop(link.rule.id, None)
-        if silent is None:
-            return False
+    def _end_silence(self, link: Link) -> None:
+        """A rule has ended, which may have made this connection half-open."""
+        silence = self._silences.pop(link.rule.id, None)
+        if silence is None:
+            return
         if self.state is State.ENDING:
-            self._pay(silent.silence.heal)
-        elif silent.silence.heal is Heal.RESET or (
-            self.state is not State.TUNNEL and silent.silence.heal is Heal.DISCARD
-        ):
+            self._pay(silence.heal)
+        elif silence.heal is Heal.RESET or (self.state is not State.TUNNEL and silence.heal is Heal.DISCARD):
             self._start_ending("rule", "reset at heal")
             for side in SIDES:
                 self._reset_leg(side)
@@ -126,7 +118,6 @@ class Silencing(Opening):
             self._go_on()
             for side in SIDES:
                 self._set_pause(side, f"frozen {link.rule.id}", False)
-        return True
 
     def _pay(self, heal: Heal) -> None:
         """The connection was ended meanwhile: legs that are silent no longer get their end."""

@@ -150,11 +150,9 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
         hint = f"did you mean {word}: {show(rest.strip()).strip(chr(34))}?"
     elif name in _keys([Match]):
         hint = "matching goes under when:, beside a fault"
-    elif meant := FAULT_WORDS.get(name.lower().replace("-", "_")):
-        hint = f"did you mean {one_of(meant)}?"
     else:
         spelt = name.lower().replace("-", "_")
-        near = [spelt] if spelt in FAULTS else nearest(name, FAULTS)
+        near = FAULT_WORDS.get(spelt) or ([spelt] if spelt in FAULTS else nearest(name, FAULTS))
         hint = f"did you mean {one_of(near)}?" if near else "chaosproxy faults lists them"
     return _Finding(found, entry.key, "", f"expected a fault, got {show(name)}", "", hint)
 
