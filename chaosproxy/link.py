@@ -73,11 +73,22 @@ class Link:
         return self.fault.effect() is not None and not self.when.names_messages
 
     @property
+    def acts_on_asking(self) -> bool:
+        """Whether the fault acts on a connection as it asks for an upgrade."""
+        return self._acts_at(Moment.ASK, Hits.NEW)
+
+    @property
     def acts_on_opening(self) -> bool:
         """Whether the fault acts on a connection as it opens."""
-        if Moment.OPEN not in self.fault.moments or not self.acts_on_connections or self.fault.recurs is not None:
-            return False
-        return getattr(self.fault, "at", None) is None and self.fault.strikes in (Hits.NEW, Hits.ALL)
+        return self._acts_at(Moment.OPEN, Hits.NEW) and self.fault.recurs is None
+
+    @property
+    def acts_on_live(self) -> bool:
+        """Whether the fault acts on live connections as its phase begins."""
+        return self._acts_at(Moment.PHASE, Hits.LIVE) and self.fault.recurs is None
+
+    def _acts_at(self, moment: Moment, hits: Hits) -> bool:
+        return moment in self.fault.acts_at and self.acts_on_connections and self.fault.strikes in (hits, Hits.ALL)
 
     def pacer(self, side: Side) -> Pacer:
         """What limits how fast bytes leave this side; one for each connection, or one for all where they share it."""

@@ -89,7 +89,7 @@ class Rule(Model):
             if when != Match():
                 substitutes = "(to pick connections, use reset: {at: accept} or reject)"
                 yield Misuse(f"{name} acts on the one listener and takes no when: {substitutes}", ("when",))
-        elif at == "accept":
+        elif moments == {Moment.ACCEPT}:
             if when.model_copy(update={"chance": None}) != Match():
                 yield Misuse(f"{name} knows nothing of the request yet and takes only chance:", ("when",))
         elif self.fault.is_for_first:
@@ -135,8 +135,7 @@ class Rule(Model):
     @property
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
-        at_accept = getattr(self.fault, "at", None) == "accept"
-        opens = self.fault.is_timing or (self.fault.acts_at - {Moment.LISTEN, Moment.ASK} and not at_accept)
+        opens = self.fault.is_timing or self.fault.acts_at - {Moment.LISTEN, Moment.ACCEPT, Moment.ASK}
         return "" if opens or self.when != Match() else self.fault_name
 
     @property

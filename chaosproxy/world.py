@@ -156,7 +156,7 @@ class World:
         session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
         session.events.append(Accepted(peer))
-        at_accept = [rule for rule in self._active.values() if getattr(rule.rule.fault, "at", None) == "accept"]
+        at_accept = [active for active in self._active.values() if Moment.ACCEPT in active.rule.fault.acts_at]
         links = [self._link(active, session) for active in at_accept]
         for link in links:
             if link.acts_on_connections and link.hits_connection():
@@ -324,7 +324,7 @@ class World:
         """The request is through: rules may answer it, or keep it."""
         session.is_ruled = True
         for link in sorted(session.links.values(), key=lambda link: rank(link.fault)):
-            if _acts_on_asking(link) and session.wants_dial and link.hits_connection():
+            if link.acts_on_asking and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
 
     def _question(self, request: Request | None) -> bytes:
@@ -470,7 +470,7 @@ class World:
 
     def _strike_live(self, active: _Active, now: int) -> None:
         links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
-        hit = [(session, link) for session, link in links if link and _acts_on_live(link) and link.hits_connection()]
+        hit = [(session, link) for session, link in links if link and link.acts_on_live and link.hits_connection()]
         self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
         self._strike_planned(now)
 
@@ -493,18 +493,6 @@ class World:
     def _take_steps(self) -> list[Step]:
         steps, self.steps = self.steps, []
         return steps
-
-
-def _acts_on_asking(link: Link) -> bool:
-    if Moment.ASK not in link.fault.moments or not link.acts_on_connections:
-        return False
-    return link.fault.strikes in (Hits.NEW, Hits.ALL)
-
-
-def _acts_on_live(link: Link) -> bool:
-    if Moment.PHASE not in link.fault.moments or not link.acts_on_connections or link.fault.recurs is not None:
-        return False
-    return getattr(link.fault, "at", None) is None and link.fault.strikes in (Hits.LIVE, Hits.ALL)
 
 
 def _reads(rule: Rule | BoundRule) -> bool:

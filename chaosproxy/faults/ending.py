@@ -164,6 +164,10 @@ phases:
     at: Literal["accept"] | None = None
     """accept: reset each new connection as soon as it is accepted."""
 
+    @property
+    def acts_at(self) -> frozenset[Moment]:
+        return frozenset({Moment.ACCEPT}) if self.at else _ENDING
+
     def effect(self) -> Effect:
         return Break(self.leg, self.other, self.keep_for)
 
