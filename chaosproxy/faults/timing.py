@@ -122,17 +122,20 @@ class TraceStretch(BaseModel):
     """How long it lasts."""
 
 
-class Bandwidth(Fault):
-    """Limits how many bytes per second leave, as a narrow link does; frames leave in parts."""
-
-    name: ClassVar = "bandwidth"
+class _Pacing(Fault):
     family: ClassVar = "timing"
     moments: ClassVar = frozenset({Moment.MESSAGE})
-    shorthand: ClassVar = "rate"
     heals: ClassVar = "what has not left yet leaves at once, in order"
     is_timing: ClassVar = True
     is_pacing: ClassVar = True
     acts_on_bytes: ClassVar = True
+
+
+class Bandwidth(_Pacing):
+    """Limits how many bytes per second leave, as a narrow link does; frames leave in parts."""
+
+    name: ClassVar = "bandwidth"
+    shorthand: ClassVar = "rate"
     example: ClassVar = """\
 phases:
   - name: narrow
@@ -167,17 +170,11 @@ phases:
         return Bucket(stretches, self.burst, since)
 
 
-class Slice(Fault):
+class Slice(_Pacing):
     """Cuts what leaves into small TCP segments with a gap behind each; frames end anywhere in them."""
 
     name: ClassVar = "slice"
-    family: ClassVar = "timing"
-    moments: ClassVar = frozenset({Moment.MESSAGE})
     shorthand: ClassVar = "size"
-    heals: ClassVar = "what has not left yet leaves at once, in order"
-    is_timing: ClassVar = True
-    is_pacing: ClassVar = True
-    acts_on_bytes: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: crumbs
