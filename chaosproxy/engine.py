@@ -6,7 +6,7 @@ together and the rules asked). In every lane a frame that has begun to leave is 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .events import (
     Break,
@@ -46,6 +46,8 @@ class Direction:
     so that they act before the next message.
     """
 
+    splitter_type: ClassVar[type[Splitter]] = Splitter
+
     def __init__(
         self,
         side: Side,
@@ -58,7 +60,7 @@ class Direction:
     ) -> None:
         self.side = side
         self.holding = Holding(side, limits.held_bytes_max, tally, events, self._note_paced)
-        self.splitter = Splitter(lambda: on_close(side))
+        self.splitter = self.splitter_type(lambda: on_close(side))
         self._reader = Reader(side, reading, limits.judged_bytes_max, events)
         self.lane = Lane.READ if self._reader.is_needed else Lane.PASS
         self.links: tuple[Link, ...] = ()

@@ -55,7 +55,7 @@ class Link:
         self.has_acted = False
         self.is_chosen: bool | None = None  # by the throw for the connection as a whole, once thrown
         self.strikes = 0
-        self.rests_until = [-1, -1]  # by side: strikes no message up to this one
+        self.rests_until = [-1, -1]  # by side: strikes no message (of a stream, no block) up to this one
         self.told: set[str] = set()  # what has been journalled once
         self.judges = not rule.fault.is_timing or self.when.reads_content
         self.is_for_first = rule.fault.is_for_first  # of the messages, acts on the first of each side only

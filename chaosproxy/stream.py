@@ -4,17 +4,15 @@ A chunk is what a read happened to give, so nothing that is decided may depend o
 comes; what changes bytes goes by their position in the stream, block by block.
 """
 
-from collections.abc import Callable
+from typing import ClassVar
 
 from .engine import Direction
-from .events import Effect, Event, Struck
+from .events import Struck
 from .faults import BLOCK_BYTES, Delivery
 from .holding import Held
-from .lanes import Lane, Limits
+from .lanes import Lane
 from .link import Link
-from .reading import Reading
-from .tally import Tally
-from .wire.frames import Side, Splitter
+from .wire.frames import Splitter
 
 
 class ByteCounter(Splitter):
@@ -29,19 +27,7 @@ class ByteCounter(Splitter):
 class Stream(Direction):
     """A direction without frames: two lanes, PASS and FLOW, and an end wherever a chunk ends."""
 
-    def __init__(
-        self,
-        side: Side,
-        limits: Limits,
-        reading: Reading,
-        tally: Tally,
-        events: list[Event],
-        on_effect: Callable[[Link | None, Effect, Side, int], None],
-        on_close: Callable[[Side], None],
-    ) -> None:
-        super().__init__(side, limits, Reading(), tally, events, on_effect, on_close)
-        self.splitter = ByteCounter()
-        self._damaged: dict[Link, int] = {}  # the last block that was counted as struck
+    splitter_type: ClassVar[type[Splitter]] = ByteCounter
 
     @property
     def is_inside_frame(self) -> bool:
@@ -99,8 +85,8 @@ class Stream(Direction):
             throw = dice.throw()  # always, so that what follows in the block does not hang on whether there is a chance
             if link.when.chance is None or throw < link.when.chance:
                 garbled = link.fault.garble(part, within, dice)
-                if garbled != part and self._damaged.get(link) != block:
-                    self._damaged[link] = block
+                if garbled != part and block > link.rests_until[self.side]:
+                    link.rests_until[self.side] = block  # each block counts once
                     self._strike(link)
                 part = garbled
             parts.append(part)

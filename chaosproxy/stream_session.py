@@ -30,7 +30,7 @@ class StreamSession(Session):
     direction_type: ClassVar[type[Direction]] = Stream
 
     def __init__(self, number: int, limits: Limits, reading: Reading, tally: Tally, now: int) -> None:
-        super().__init__(number, limits, reading, tally, now)
+        super().__init__(number, limits, Reading(), tally, now)  # there is nothing to be read
         self.state = State.ASKED  # there is nothing to wait for
         self._timers.pop((Timer.HEAD, Side.CLIENT))
 
