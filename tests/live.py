@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -45,29 +46,12 @@ async def _alone(story: Coroutine[Any, Any, None]) -> None:
     assert not left, f"tasks are left: {left}"
 
 
-class Peer:
-    """One end of a TCP connection, driven by hand."""
+class Receiver(ABC):
+    """Reads bytes until it has what it wants."""
 
-    opened: ClassVar[list["Peer"]] = []  # closed with the stage
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.opened.append(self)
-        self.sock = sock
-        sock.setblocking(False)
-        self._loop = asyncio.get_running_loop()
-
-    @classmethod
-    async def connect(cls, port: int) -> "Peer":
-        peer = cls(socket.socket())
-        await asyncio.get_running_loop().sock_connect(peer.sock, ("127.0.0.1", port))
-        return peer
-
-    async def send(self, data: bytes) -> None:
-        await asyncio.wait_for(self._loop.sock_sendall(self.sock, data), PATIENCE_S)
-
+    @abstractmethod
     async def receive(self, size: int = 65536) -> bytes:
-        """Some bytes; none at EOF. Raise ConnectionResetError at RST."""
-        return await asyncio.wait_for(self._loop.sock_recv(self.sock, size), PATIENCE_S)
+        """Some bytes; none at the end."""
 
     async def exactly(self, size: int) -> bytes:
         data = b""
@@ -91,6 +75,31 @@ class Peer:
         while part := await self.receive():
             data += part
         return data
+
+
+class Peer(Receiver):
+    """One end of a TCP connection, driven by hand."""
+
+    opened: ClassVar[list["Peer"]] = []  # closed with the stage
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.opened.append(self)
+        self.sock = sock
+        sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def connect(cls, port: int) -> "Peer":
+        peer = cls(socket.socket())
+        await asyncio.get_running_loop().sock_connect(peer.sock, ("127.0.0.1", port))
+        return peer
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.wait_for(self._loop.sock_sendall(self.sock, data), PATIENCE_S)
+
+    async def receive(self, size: int = 65536) -> bytes:
+        """Some bytes; none at EOF. Raise ConnectionResetError at RST."""
+        return await asyncio.wait_for(self._loop.sock_recv(self.sock, size), PATIENCE_S)
 
     async def is_reset(self) -> bool:
         """Whether the connection ends by RST; False where it ends by FIN."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import trustme
 
 from chaosproxy.security import Security
-from tests.live import Peer
+from tests.live import Peer, Receiver
 
 
 class Trust(NamedTuple):
@@ -38,7 +38,7 @@ def securities() -> Iterator[tuple[str, Security]]:
     yield "wss to wss", Security(listen=listen, upstream=upstream)
 
 
-class TlsPeer:
+class TlsPeer(Receiver):
     """A peer over TLS. `raw` has what came over the wire since it was last looked at."""
 
     def __init__(self, peer: Peer, context: ssl.SSLContext, name: str | None = None) -> None:
@@ -95,20 +95,6 @@ class TlsPeer:
                 await self._more()
             except ssl.SSLZeroReturnError:
                 return b""
-
-    async def exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = await self.receive(size - len(data))
-            assert part, f"the end after {data!r}"
-            data += part
-        return data
-
-    async def rest(self) -> bytes:
-        data = b""
-        while part := await self.receive():
-            data += part
-        return data
 
     async def notify(self) -> None:
         """Say close_notify, and no FIN."""
