@@ -294,11 +294,16 @@ class Endings(Silencing):
         match timer:
             case Timer.WAIT:
                 self._end_wait()
-            case Timer.HEAD if self._is_hushed or self.holds_handshake:
+            case Timer.HEAD if self._is_hushed or self.holds_handshake or self.is_silent:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"
                 self._answer(408, "proxy", reason, build_answer(408, body=f"chaosproxy: {reason}\n"))
+            case Timer.RESPONSE:
+                self._tally.delay_errors.add(self._now - self._answer_due)
+                self._release_answer()
+            case Timer.LAST:
+                self._end_now()
             case Timer.ANSWER:
                 reason = f"the upstream did not answer within {ANSWER_TIME // SECOND} s"
                 self._answer(504, "proxy", reason, build_answer(504, body=f"chaosproxy: {reason}\n"))
@@ -349,4 +354,5 @@ class Endings(Silencing):
         client, server = self.legs
         if client.fate is not Fate.GONE:
             return False
-        return server.fate is Fate.GONE or (not server.is_connected and self.state is not State.DIALLING)
+        is_dialling = self.state is State.DIALLING or self._is_dialling
+        return server.fate is Fate.GONE or (not server.is_connected and not is_dialling)

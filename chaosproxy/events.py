@@ -252,6 +252,23 @@ class Asked(NamedTuple):
     headers: tuple[str, ...]  # names only: values may be secrets
 
 
+class Requested(NamedTuple):
+    """A complete head of a plain HTTP request arrived. It has no connection number."""
+
+    client: str
+    method: str
+    path: str
+    headers: tuple[str, ...]  # names only: values may be secrets
+
+
+class Responded(NamedTuple):
+    """A plain HTTP request was answered: by the upstream, or by one of us (`by`)."""
+
+    status: int
+    by: str  # "server", "proxy" or "rule"
+    reason: str
+
+
 class Dialled(NamedTuple):
     """The upstream accepted our dial, or did not (`error`)."""
 
@@ -401,6 +418,8 @@ Event = (
     Accepted
     | Secured
     | Asked
+    | Requested
+    | Responded
     | Dialled
     | DialDelayed
     | Answered

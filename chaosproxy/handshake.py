@@ -7,7 +7,7 @@ time when its rules end, and is cut short when the client has ended: who has giv
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from .events import Event, Spoil, Struck, Suppressed
+from .events import Action, Event, HoldHandshake, Present, Secured, Spoil, Struck, Suppressed
 from .faults import Moment
 from .legs import Legs, Timer
 from .link import Link
@@ -25,6 +25,8 @@ class Handshake(Legs):
         self.events: list[Event] = []
         self.links: dict[str, Link] = {}  # the rules in play, by id
         self._tally = tally
+        self._is_cut_off = False  # by a half-open that keeps all new connections waiting
+        self._at_handshake: dict[str, Present | HoldHandshake] = {}  # what rules do to the client's TLS handshake
 
     @abstractmethod
     def _end_wait(self) -> None:
@@ -34,6 +36,27 @@ class Handshake(Legs):
     def is_waiting(self) -> bool:
         """Whether a rule makes the handshake wait."""
         return (Timer.WAIT, Side.CLIENT) in self._timers
+
+    # -- of TLS -------------------------------------------------------------------------------------------------------
+
+    @property
+    def holds_handshake(self) -> bool:
+        """Whether a TLS handshake with the client must not go on now."""
+        return self._is_cut_off or any(isinstance(effect, HoldHandshake) for effect in self._at_handshake.values())
+
+    @property
+    def certificate(self) -> str:
+        """What shall be wrong with the certificate that the client is shown; nothing where it is empty."""
+        bad = (effect.certificate for effect in self._at_handshake.values() if isinstance(effect, Present))
+        return next(bad, "")
+
+    def secured(self, side: Side, version: str, now: int) -> list[Action]:
+        """TLS with a peer is set up."""
+        self._now = now
+        self.events.append(Secured(side, version, ""))
+        return self._take_actions()
+
+    # -- of WebSocket -------------------------------------------------------------------------------------------------
 
     def _begin_wait(self, moment: Moment, links: Iterable[Link]) -> bool:
         """Wait as long as the rules of this moment say; whether they say anything."""

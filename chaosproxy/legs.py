@@ -27,6 +27,7 @@ class State(Enum):
 
     HEAD = auto()  # the request head is coming
     ASKED = auto()  # it is complete; the world decides
+    EXCHANGE = auto()  # a plain request and its response
     DIALLING = auto()
     ANSWER = auto()  # the upstream's head is coming
     REFUSED = auto()  # the upstream's refusal is passed on
@@ -45,6 +46,8 @@ class Timer(Enum):
     KEEP = auto()  # a leg that was kept for a time
     PASS_END = auto()  # of a side, to be passed on to the other
     AGE = auto()
+    RESPONSE = auto()  # a plain response is held back
+    LAST = auto()  # the exchange in progress is the last
 
 
 class LegState:
@@ -67,7 +70,7 @@ class Legs:
     """Both legs, the timers that wait for their peers, and the actions not yet taken by the relay."""
 
     def __init__(self, now: int) -> None:
-        self.legs = (LegState(), LegState())
+        self.legs = [LegState(), LegState()]
         self._carries = True  # nothing has begun to end it
         self._timers: dict[tuple[Timer, Side], int] = {}
         self._actions: list[Action] = []

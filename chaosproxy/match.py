@@ -116,6 +116,10 @@ Ordinals = Annotated[
 ]
 
 
+def _websocket_is_all(request: str | None) -> str | None:
+    return None if request == "websocket" else request
+
+
 class Match(BaseModel):
     """The conditions of a rule."""
 
@@ -123,6 +127,9 @@ class Match(BaseModel):
 
     sender: Annotated[Literal["client", "server"] | None, Field(alias="from")] = None
     """Who sends the message: client or server."""
+    request: Annotated[Literal["websocket", "http", "any"] | None, AfterValidator(_websocket_is_all)] = None
+    """Which requests: websocket (upgrades and what follows them, the default), http (plain ones), or any. For latency,
+    reject, hang and reset."""
     connection: Range | None = None
     """The how-manieth connection of its client, from 1: a number or a range such as 2-5 or 3-."""
     path: str | None = None
@@ -148,7 +155,8 @@ class Match(BaseModel):
     chance: Share | None = None
     """Of the messages (or connections) that satisfy all else, this share; the same ones with the same seed."""
     nth: Ordinals | None = None
-    """Only the n-th message that satisfies all else on its connection, since the phase began; or a list."""
+    """Only the n-th message that satisfies all else on its connection, since the phase began; or a list. Of plain
+    requests (request: http), the n-th of its client."""
     every: Annotated[Integer, Field(ge=1)] | None = None
     """Every n-th of them."""
     first: Annotated[Integer, Field(ge=1)] | None = None
@@ -189,12 +197,26 @@ class Match(BaseModel):
 
     def takes_connection(self, ordinal: int, request: Request | None) -> bool:
         """The static conditions: decided once per connection. An opaque one has no request."""
+        if self.request == "http":
+            return False
         if self.connection:
             first, last = self.connection
             if ordinal < first or (last is not None and ordinal > last):
                 return False
         if request is None:
             return self.path is None and not self.header
+        return self._takes_head(request)
+
+    def takes_request(self, request: Request) -> bool:
+        """Whether a plain request satisfies all conditions but those that count."""
+        return self.request is not None and self._takes_head(request)
+
+    @cached_property
+    def is_of_all(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self in (type(self)(), type(self)(request="any"))
+
+    def _takes_head(self, request: Request) -> bool:
         if self._path and not self._path.fullmatch(request.path):
             return False
         return all(

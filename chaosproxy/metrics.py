@@ -36,6 +36,7 @@ HANDSHAKE_BOUNDS = tuple(
     round(bound * SECOND) for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 )
 _OUTCOMES = ("opened", "failed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
+_REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "failed")
 _ENDINGS = frozenset({"fin", "reset", "timeout", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
 _INITIATORS = frozenset({"client", "server", "rule", "proxy"})
 
@@ -144,6 +145,14 @@ def _connections(totals: list[Totals], sessions: list[Session]) -> Iterator[Metr
     for outcome in _OUTCOMES:
         outcomes.add_metric([outcome], sum(total.outcomes.get(outcome, 0) for total in totals))
     yield outcomes
+    requests = CounterMetricFamily(
+        "chaosproxy_http_requests",
+        "Plain HTTP requests by the status of their answer, or failed where there was none.",
+        labels=["outcome"],
+    )
+    for outcome in _REQUEST_OUTCOMES:
+        requests.add_metric([outcome], sum(total.requests.get(outcome, 0) for total in totals))
+    yield requests
     attempts = sum(total.attempts for total in totals)
     yield CounterMetricFamily("chaosproxy_attempts", "Times that a client connected to the proxy.", attempts)
     delayed = sum(total.dials_delayed for total in totals)

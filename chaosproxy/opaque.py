@@ -13,7 +13,7 @@ from .rule import Misuse, Path, Rule
 # How a read chops the stream is chance, so nothing that counts or picks among what was read can be repeated.
 _CONDITIONS = ("sender", "connection", "age", "chance")
 _USABLE = "(from:, connection:, age: and chance: can)"
-_OF_REQUESTS = ("path", "header")
+_OF_REQUESTS = ("request", "path", "header")
 
 
 def rule_misfits(rule: Rule) -> Iterator[Misuse]:

@@ -13,11 +13,10 @@ from .events import (
     Dial,
     Dialled,
     Ended,
+    Event,
     HoldHandshake,
     Pause,
-    Present,
     Reset,
-    Secured,
     Send,
 )
 from .faults import Moment
@@ -26,10 +25,10 @@ from .legs import Fate, State, Timer
 from .link import Link
 from .tally import Tally
 from .units import SECOND
+from .wire.bodies import BodyEnd
 from .wire.frames import Side
 from .wire.http import (
     BadHead,
-    BodyEnd,
     HeadReader,
     Request,
     Response,
@@ -68,8 +67,6 @@ class Opening(Handshake):
         self._kept_answer: Response | None = None  # complete, and waiting
         self.is_ruled = False  # the rules on requests have acted
         self._is_hushed = False
-        self._is_cut_off = False  # by a half-open that keeps all new connections waiting
-        self._at_handshake: dict[str, Present | HoldHandshake] = {}  # what rules do to the client's TLS handshake
         self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
@@ -80,6 +77,10 @@ class Opening(Handshake):
     @abstractmethod
     def _open(self, response: Response, late: bytes) -> None:
         """The upstream has accepted: what follows, beginning with `late`, is no HTTP."""
+
+    @abstractmethod
+    def _begin_exchange(self, request: Request, rest: bytes) -> None:
+        """The client asked for no upgrade; `rest` came behind the head."""
 
     @abstractmethod
     def _pass_end(self, side: Side) -> None:
@@ -102,31 +103,15 @@ class Opening(Handshake):
         """
         self._is_hushed = is_hushed
         self._is_cut_off = is_cut_off
-        if self.state is State.HEAD and not is_hushed and not self.is_waiting:
+        is_idle = self.request is not None and not self._reader.begun  # between two plain requests
+        if self.state is State.HEAD and not is_hushed and not self.is_waiting and not is_idle:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
         return self._take_actions()
-
-    @property
-    def holds_handshake(self) -> bool:
-        """Whether a TLS handshake with the client must not go on now."""
-        return self._is_cut_off or any(isinstance(effect, HoldHandshake) for effect in self._at_handshake.values())
-
-    @property
-    def certificate(self) -> str:
-        """What shall be wrong with the certificate that the client is shown; nothing where it is empty."""
-        bad = (effect.certificate for effect in self._at_handshake.values() if isinstance(effect, Present))
-        return next(bad, "")
 
     def _heal_handshake(self, rule_id: str) -> None:
         effect = self._at_handshake.pop(rule_id, None)
         if isinstance(effect, HoldHandshake) and self.state is State.HEAD:
             self._timers[Timer.HEAD, Side.CLIENT] = self._now + HEAD_TIME
-
-    def secured(self, side: Side, version: str, now: int) -> list[Action]:
-        """TLS with a peer is set up."""
-        self._now = now
-        self.events.append(Secured(side, version, ""))
-        return self._take_actions()
 
     def refuse_plaintext(self, now: int) -> list[Action]:
         """The client spoke something else where TLS is spoken. It is answered in plain text too."""
@@ -196,13 +181,16 @@ class Opening(Handshake):
             self._actions.append(Reset(Side.SERVER))  # nobody waits for it any more
             self._set_gone(Side.SERVER)
             return self._take_actions()
-        self.state = State.ANSWER
-        self._reader = HeadReader(from_client=False)
         if leg.pauses:
             self._actions.append(Pause(Side.SERVER))
+        self._await_answer()
+        return self._take_actions()
+
+    def _await_answer(self) -> None:
+        self.state = State.ANSWER
+        self._reader = HeadReader(from_client=False)
         if not self.blocks(Side.CLIENT):
             self._ask()
-        return self._take_actions()
 
     def dial_failed(self, error: str, now: int, remedy: str = UNREACHED) -> list[Action]:
         """The upstream could not be reached, or not by TLS."""
@@ -228,31 +216,43 @@ class Opening(Handshake):
         try:
             raw = self._reader.feed(data)
             if raw is None:
+                self._timers.setdefault((Timer.HEAD, Side.CLIENT), self._now + HEAD_TIME)
                 return
             self.request = parse_request(raw)
         except BadHead as bad:
             self._refuse_head(bad)
             return
         self._timers.pop((Timer.HEAD, Side.CLIENT), None)  # none where it has run out unanswered
+        self.is_ruled = False
+        if not self.request.is_upgrade:
+            self._begin_exchange(self.request, self._reader.rest)
+            return
         self.state = State.ASKED
         if self._reader.rest:
             self._keep_early(self._reader.rest)
 
     def _refuse_head(self, bad: BadHead) -> None:
         if self._is_hushed:
-            self.state = State.HUNG
+            self._hang()
             return
-        headers = [("Upgrade", "websocket")] if bad.status == 426 else []
-        self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, headers, f"chaosproxy: {bad.reason}\n"))
+        self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, body=f"chaosproxy: {bad.reason}\n"))
+
+    def _hang(self) -> None:
+        """Never answer."""
+        self.wants_dial = False
+        self.state = State.HUNG
 
     def _answer(self, status: int, by: str, reason: str, data: bytes) -> None:
         """Answer the request ourselves and end the client's leg behind it."""
-        self.events.append(Answered(status, by, reason))
+        self.events.append(self._told_answer(status, by, reason))
         self._start_ending(by, f"answered {status}")
         if self.legs[Side.CLIENT].fate is Fate.OPEN:
             self._actions.append(Send(Side.CLIENT, data))
             self._finish_leg(Side.CLIENT)
         self._reset_leg(Side.SERVER)
+
+    def _told_answer(self, status: int, by: str, reason: str) -> Event:
+        return Answered(status, by, reason)
 
     def _keep_early(self, data: bytes) -> None:
         self._early += data

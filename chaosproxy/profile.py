@@ -6,6 +6,7 @@ Data is checked here, once. `profile_yaml` reads files into these models and say
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -14,6 +15,7 @@ from pydantic_core import CoreSchema
 from .protocols import PROTOCOLS
 from .rule import NAME, RULES, AnyRule, BoundRule, Misuse, Model, Path, Rule, bind, digest_of, misuse
 from .units import MILLISECOND, Duration, Integer, Set, Size, expected
+from .wire.http import Request
 
 __all__ = ["EMPTY", "RULES", "BoundRule", "Identify", "Phase", "Profile", "Rule", "Until", "bind"]
 
@@ -124,6 +126,14 @@ class Identify(Model):
         if len(given) != 1:
             raise misuse(Misuse(f"expected exactly one of query, header or path, got {' and '.join(given) or 'none'}"))
         return self
+
+    def client_of(self, request: Request) -> str:
+        """The client's key; empty where the request says nothing."""
+        if self.query is not None:
+            return (parse_qs(request.query).get(self.query) or [""])[0]
+        if self.header is not None:
+            return request.header(self.header) or ""
+        return request.path
 
 
 class Profile(Model):

@@ -311,7 +311,14 @@ class Relay:
                 if leg := self.legs[side]:
                     leg.reset_behind() if behind else leg.abort()
             case Dial():
+                self._let_go_of_server()
                 self.rim.dial(self)
+
+    def _let_go_of_server(self) -> None:
+        """Make room for another leg to the upstream; one that was let go of before may not be closed yet."""
+        leg, self.legs[Side.SERVER] = self.legs[Side.SERVER], None
+        if leg and leg.transport and leg.transport.get_write_buffer_size():
+            leg.abort()
 
     def after(self) -> None:
         """What follows any happening: lanes, the timer, the world."""

@@ -30,6 +30,7 @@ Path = tuple[str | int, ...]
 # Of the conditions, those that speak of messages and not of whole connections.
 _OF_SINGLE_MESSAGES = ("opcode", "event", "channel", "text", "json_values", "size", "age", "nth", "every", "first")
 _OF_MESSAGES = ("sender", *_OF_SINGLE_MESSAGES)
+_UNKNOWN_TO_HTTP = tuple(key for key in ("connection", *_OF_MESSAGES) if key not in ("nth", "every", "first"))
 
 
 class Misuse(NamedTuple):
@@ -75,6 +76,9 @@ class Rule(Model):
     def _misfits(self) -> Iterator[Misuse]:
         moments, when, at = self.fault.acts_at, self.when, getattr(self.fault, "at", None)
         name = f"{self.fault_name} at {at}" if at else self.fault_name
+        if when.request is not None:
+            yield from self._misfits_of_requests(when.request)
+            return
         if getattr(self.fault, "over", 0) and when.names_messages:
             yield Misuse(
                 "over: spreads one blow at all live connections; it can't be used with a condition on messages",
@@ -127,6 +131,26 @@ class Rule(Model):
                     ("when", key),
                 )
 
+    def _misfits_of_requests(self, request: str) -> Iterator[Misuse]:
+        if not self.fault.acts_on_http:
+            able = ", ".join(name for name, fault in FAULTS.items() if fault.acts_on_http)
+            message = f"{self.fault_name} acts on WebSockets only; request: {request} goes with {able}"
+            yield Misuse(message, ("when", "request"))
+            return
+        if moment := getattr(self.fault, "at", None):
+            message = f"at: {moment} is a moment of connections and upgrades; leave it out beside request: {request}"
+            yield Misuse(message, (self.fault_name, "at"))
+        if getattr(self.fault, "over", 0) and request == "http":
+            message = "over: spreads one blow at all live connections; plain requests are hit one by one, as they come"
+            yield Misuse(message, (self.fault_name, "over"))
+        for key in self.when.given(*_UNKNOWN_TO_HTTP):
+            remedy = "plain HTTP has none of that (path:, header:, chance:, nth:, every: and first: can be used)"
+            yield Misuse(f"can't be used with request: {request}; {remedy}", ("when", key))
+        if request == "any":
+            for key in self.when.given("nth", "every", "first"):
+                message = "counts plain requests only, so it needs request: http"
+                yield Misuse(message + " (a rule without request: may count messages)", ("when", key))
+
     @property
     def harms_server(self) -> bool:
         """Whether it may do harm to a server that is not one's own."""
@@ -136,7 +160,7 @@ class Rule(Model):
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
         opens = self.fault.is_timing or self.fault.acts_at - {Moment.LISTEN, Moment.ACCEPT, Moment.ASK}
-        return "" if opens or self.when != Match() else self.fault_name
+        return "" if opens or not self.when.is_of_all else self.fault_name
 
     @property
     def hides_attempts(self) -> bool:
@@ -239,6 +263,12 @@ class BoundRule(NamedTuple):
     fault: Fault
     when: Match
     is_named: bool  # the id was given, so it may hold across phases
+
+    @property
+    def acts_on_messages(self) -> bool:
+        """Whether it acts on single messages of WebSockets, which those who poll do not have."""
+        is_of_messages = self.fault.effect() is None or self.when.names_messages
+        return Moment.MESSAGE in self.fault.acts_at and is_of_messages and self.when.request != "http"
 
 
 def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:

@@ -97,6 +97,12 @@ class Session(Endings):
                 self._carry(side, data)
             case State.HEAD if side is Side.CLIENT:
                 self._read_request(data)
+            case State.HEAD:
+                self._reset_leg(Side.SERVER)  # it speaks without being asked
+            case State.EXCHANGE if side is Side.CLIENT:
+                self._take_upload(data)
+            case State.EXCHANGE:
+                self._take_download(data)
             case State.ASKED | State.DIALLING | State.ANSWER if side is Side.CLIENT:
                 self._keep_early(data)
             case State.ANSWER:
@@ -126,15 +132,20 @@ class Session(Endings):
             case State.TUNNEL:
                 self._pass_end(side)
                 self._answer_ends()
-            case State.HEAD:
-                self._start_ending("client", "fin")
-                self._finish_leg(Side.CLIENT)
             case State.ENDING if self.is_mute(side) or (Timer.KEEP, side) in self._timers:
                 pass  # remembered; performed at heal, or when its time is up
             case State.ENDING:
                 self._finish_leg(side)
             case _ if self.blocks(side) or (self._kept_answer and side is Side.SERVER):
                 pass  # remembered; performed at heal, or behind the answer
+            case State.HEAD if side is Side.SERVER:
+                self._finish_leg(side)  # the next request dials anew
+            case State.HEAD:
+                self._end_idle()
+            case State.EXCHANGE if side is Side.SERVER:
+                self._server_ended()
+            case State.EXCHANGE:
+                self._client_ended()
             case State.ASKED | State.DIALLING | State.ANSWER | State.REFUSED if side is Side.SERVER:
                 self._upstream_failed("the upstream ended the connection before its answer was complete")
             case State.HUNG:
@@ -163,6 +174,10 @@ class Session(Endings):
         is_answered = self._kept_answer is not None
         if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER and not is_answered:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
+        elif self.state is State.EXCHANGE and side is Side.SERVER:
+            self._server_ended()
+        elif self.state is State.HEAD and side is Side.SERVER:
+            pass  # the next request dials anew
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._start_ending(side.label, error)
             self._reset_leg(side.other)
@@ -238,9 +253,13 @@ class Session(Endings):
         if self.state is State.OVER:
             return []
         was = self.state
+        if was is State.EXCHANGE and not self.is_silent:
+            self._end_behind_answer()
+            return self._take_actions()
         for side in SIDES:
             # A silent or kept leg sends nothing but the RST that ends it; one that is ending does so in seconds.
-            if self.legs[side].fate is Fate.OPEN and (was is State.ENDING or self.is_mute(side)):
+            must_break = was in (State.ENDING, State.EXCHANGE) or self.is_mute(side)
+            if self.legs[side].fate is Fate.OPEN and must_break:
                 self._start_ending(by, "reset")
                 self._reset_leg(side)
         self._silences.clear()
@@ -375,8 +394,7 @@ class Session(Endings):
                 self.wants_dial = False
                 self._answer(int(data[9:12]), "rule", "", data)
             case Hold():
-                self.wants_dial = False
-                self.state = State.HUNG
+                self._hang()
             case Close():
                 self._inject_close(effect, link, "rule")
             case Finish():

@@ -10,14 +10,15 @@ from .engine import Direction
 from .events import Heal, Mode, Other, Silence
 from .legs import Fate, State, Timer
 from .link import Link
-from .opening import UNREACHED, Opening
+from .opening import UNREACHED
+from .plain_http import PlainHttp
 from .tally import Tally
 from .wire.frames import SIDES, Side
 
 HALF_OPEN = "the connection is half-open: nothing leaves"
 
 
-class Silencing(Opening):
+class Silencing(PlainHttp):
     """A connection that rules may have made half-open."""
 
     directions: tuple[Direction, ...]
@@ -70,9 +71,12 @@ class Silencing(Opening):
         self._silences[key] = silence
         if silence.blocks(Side.SERVER):
             self._timers.pop((Timer.ANSWER, Side.SERVER), None)
-        if silence.mode is Mode.FREEZE:
-            for side in silence.sides:
-                self._set_pause(side, f"frozen {key}", True)
+        if self.state in (State.EXCHANGE, State.HEAD):
+            stopped = [side for side in SIDES if silence.blocks(side)]  # of plain HTTP nothing is held in any mode
+        else:
+            stopped = [*silence.sides] if silence.mode is Mode.FREEZE else []
+        for side in stopped:
+            self._set_pause(side, f"frozen {key}", True)
         self._set_gates()
 
     def _set_gates(self) -> None:
@@ -137,6 +141,8 @@ class Silencing(Opening):
                 self._answer_ends()
             case State.ANSWER | State.REFUSED:
                 self._proceed()
+            case State.EXCHANGE | State.HEAD:
+                self._go_on_healed()
             case State.ASKED | State.DIALLING if self.legs[Side.CLIENT].is_lost and not self.blocks(Side.CLIENT):
                 self._start_ending("client", "reset")
             case _ if self._silences:

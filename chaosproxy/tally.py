@@ -45,13 +45,24 @@ class Totals:
     connections: int = 0
     opened: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)  # of attempts: opened, refused_4xx …, failed
+    requests: dict[str, int] = field(default_factory=dict)  # plain ones: 2xx …, failed
     closes: dict[tuple[str, str], int] = field(default_factory=dict)  # by who and code
     frames: list[list[int]] = field(default_factory=lambda: [[0] * 16, [0] * 16])  # of ended connections
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     dials_delayed: int = 0
 
+    def count_outcome(self, outcome: str) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
-def code_label(code: int | None) -> str:
+    def count_request(self, outcome: str) -> None:
+        self.requests[outcome] = self.requests.get(outcome, 0) + 1
+
+    def count_close(self, by: str, how: str, code: int | None) -> None:
+        key = (by, _code_label(code) if how == "close" else how)
+        self.closes[key] = self.closes.get(key, 0) + 1
+
+
+def _code_label(code: int | None) -> str:
     """A bounded label: the registered codes by number, others by class."""
     if code is None:
         return "none"

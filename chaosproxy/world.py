@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
-from urllib.parse import parse_qs
 
 from .blows import Blows
 from .events import (
@@ -25,6 +24,8 @@ from .events import (
     Opened,
     PhaseEntered,
     Reported,
+    Requested,
+    Responded,
     RuleChanged,
     Silence,
     Subscribed,
@@ -33,14 +34,14 @@ from .faults import Dice, Hits, Moment
 from .lanes import Limits
 from .legs import State
 from .link import Link, rank
-from .match import Match
 from .pacing import Pacer
+from .plain_rules import PlainRules, delays_of
 from .profile import BoundRule, Profile, Rule
 from .protocols import PROTOCOLS
 from .reading import Reading
 from .session import Session
 from .stream_session import StreamSession
-from .tally import Tally, Totals, code_label
+from .tally import Tally, Totals
 from .timeline import Standing, Timeline
 from .units import SECOND
 from .wire.frames import SIDES, Side
@@ -105,6 +106,7 @@ class World:
         self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, _Active] = {}
         self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
+        self._plain = PlainRules(self.seed)
         self._attempts = 0
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
@@ -173,6 +175,8 @@ class World:
         self._hear(session, now)
         if session.is_to_be_ruled:
             self._admit(session, now)
+        elif session.awaits_ruling:
+            self._rule_request(session, now)
         self._advance(now)
         if session.is_over and not session.events:
             self._forget(session)
@@ -257,10 +261,12 @@ class World:
                 case Opened():
                     self._opened += 1
                     self.totals.opened += 1
-                    self._count_outcome("opened")
+                    self.totals.count_outcome("opened")
                 case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
                     session.was_answered = True
-                    self._count_outcome(f"refused_{status // 100}xx")
+                    self.totals.count_outcome(f"refused_{status // 100}xx")
+                case Responded(status):
+                    self.totals.count_request(f"{status // 100}xx")
                 case Established(socket_id):
                     self._established[session.number] = socket_id
                 case Subscribed(channel):
@@ -268,18 +274,13 @@ class World:
                 case Closed(by, how, code):
                     if session.opened_at is not None:
                         self._closed += 1
-                        self._count_close(by, how, code)
-                    elif not session.was_answered:
-                        self._count_outcome("failed")
+                        self.totals.count_close(by, how, code)
+                    elif not session.was_answered and (session.connection or not session.requests):
+                        self.totals.count_outcome("failed")
+                    if session.is_unanswered:
+                        self.totals.count_request("failed")
                 case _:
                     pass
-
-    def _count_outcome(self, outcome: str) -> None:
-        self.totals.outcomes[outcome] = self.totals.outcomes.get(outcome, 0) + 1
-
-    def _count_close(self, by: str, how: str, code: int | None) -> None:
-        key = (by, code_label(code) if how == "close" else how)
-        self.totals.closes[key] = self.totals.closes.get(key, 0) + 1
 
     def _forget(self, session: Session) -> None:
         if self.sessions.pop(session.number, None) is None:
@@ -300,9 +301,7 @@ class World:
         if session.is_to_be_ruled:
             self._rule(session, now)
         self._hear(session, now)
-        if session.wants_dial and session.is_ruled and not session.blocks(Side.CLIENT):
-            self._waiting.append(session)
-            self._dial_waiting(now)
+        self._reach(session, now)
 
     def _number(self, session: Session, now: int) -> None:
         """A complete upgrade request has come."""
@@ -314,8 +313,7 @@ class World:
         mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
         session.admit(client, number, self._question(request), mask, now)
         if request is not None:
-            names = tuple(name.decode("latin-1") for name, _ in request.headers)
-            self.told.append(Told(now, session, Asked(client, number, request.path, names)))
+            self.told.append(Told(now, session, Asked(client, number, request.path, request.names)))
         links = [self._link(active, session) for active in self._active.values()]
         links = [link for link in links if link.when.takes_connection(number, request)]
         session.set_links(links)
@@ -327,6 +325,34 @@ class World:
             if link.acts_on_asking and session.wants_dial and link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
 
+    def _rule_request(self, session: Session, now: int) -> None:
+        """A plain request: it has no number, and what opens and closes does not concern it."""
+        request = session.request
+        assert request is not None
+        client = self._identify(request)
+        asked = Requested(client, request.method.decode(), request.path, request.names)
+        self.told.append(Told(now, session, asked))
+        self._relink_plain(session)
+        links = self._plain.links(self._active.values(), client, request)
+        session.rule(self._question(request), delays_of(links), now)
+        silencers = [link for link in session.links.values() if link.acts_on_asking]
+        for link in sorted([*links, *silencers], key=lambda link: rank(link.fault)):
+            if link.fault.effect() is not None and session.wants_dial:
+                self.steps.append((session, session.strike(link, now)))
+        self._hear(session, now)
+        self._reach(session, now)
+
+    def _relink_plain(self, session: Session) -> None:
+        session.set_links(self._plain.silencers(self._active.values(), session.links))
+
+    def _reach(self, session: Session, now: int) -> None:
+        """Take a request to the upstream: by the leg there is, or by a dial in its turn."""
+        if session.is_to_dial and session.has_upstream:
+            self.steps.append((session, session.dial(now)))
+        elif session.is_to_dial:
+            self._waiting.append(session)
+            self._dial_waiting(now)
+
     def _question(self, request: Request | None) -> bytes:
         """The request as the upstream gets it."""
         if request is None:
@@ -337,13 +363,7 @@ class World:
 
     def _identify(self, request: Request | None) -> str:
         identify = self.profile.identify
-        if identify is None or request is None:
-            return ""
-        if identify.query is not None:
-            return (parse_qs(request.query).get(identify.query) or [""])[0]
-        if identify.header is not None:
-            return request.header(identify.header) or ""
-        return request.path
+        return "" if identify is None or request is None else identify.client_of(request)
 
     def _dial_waiting(self, now: int) -> None:
         cap = self.options.dials_per_second_max
@@ -351,7 +371,7 @@ class World:
             self._dials.popleft()
         while self._waiting and (not cap or len(self._dials) < cap):
             session = self._waiting.popleft()
-            if session.state is State.ASKED and session.wants_dial and not session.blocks(Side.CLIENT):
+            if session.is_to_dial:
                 if cap:
                     self._dials.append(now)
                 self.steps.append((session, session.dial(now)))
@@ -409,6 +429,8 @@ class World:
         self._relink()  # before the heals: a connection that one of them lets open meets the new rules
         for session, link in healing:
             self.steps.append((session, session.heal(link, now)))
+        for active in ended:
+            self._plain.forget(active.rule.id)
         self._hush(now)
         for session in self._in_order():
             if session.connection:
@@ -449,13 +471,14 @@ class World:
     def _dial_healed(self, now: int) -> None:
         """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
         for session in self._in_order():
-            is_asking = session.state is State.ASKED and session.wants_dial and session.is_ruled
-            if is_asking and not session.blocks(Side.CLIENT) and session not in self._waiting:
-                self._waiting.append(session)
+            if session.is_to_dial and session not in self._waiting:
+                self._reach(session, now)
         self._dial_waiting(now)
 
     def _relink(self) -> None:
         for session in self._in_order():
+            if session.requests and not session.connection:
+                self._relink_plain(session)
             if not session.connection:
                 continue
             links: list[Link] = []
@@ -515,4 +538,4 @@ def can_act(rule: BoundRule, session: Session) -> bool:
 def _keeps_all_waiting(rule: BoundRule) -> bool:
     """Whether no new connection is answered while the rule is in force."""
     is_for_new = Moment.ASK in rule.fault.moments and rule.fault.strikes in (Hits.NEW, Hits.ALL)
-    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when == Match()
+    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when.is_of_all

@@ -11,8 +11,8 @@ TOP = (
     "repeat, rules or phases"
 )
 MATCH = (
-    "expected from, connection, path, header, opcode, event, channel, text, json, size, age, chance, nth, every "
-    "or first"
+    "expected from, request, connection, path, header, opcode, event, channel, text, json, size, age, chance, nth, "
+    "every or first"
 )
 DURATION = "expected a duration with a unit, such as 500ms, 1.5s or 2m"
 SIZE = "expected a size with a unit, such as 512B, 64KiB or 1MB"
@@ -549,6 +549,45 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("7:27: phases[1].rules[0].id: expected the id x to mean one fault, got drop and here another",),
     ),
     # --- when ---
+    "a fault that knows no plain HTTP": (
+        _RULE + "  - drop: {}\n    when: {request: http}\n",
+        (
+            "4:12: rules[0].when.request: drop acts on WebSockets only; "
+            "request: http goes with reject, hang, latency, reset",
+        ),
+    ),
+    "a request of another kind": (
+        _RULE + "  - reject: 503\n    when: {request: polling}\n",
+        ("4:21: rules[0].when.request: expected websocket, http or any, got polling; did you mean http?",),
+    ),
+    "a condition on messages beside plain requests": (
+        _RULE + "  - latency: 1s\n    when: {request: http, from: client}\n",
+        (
+            "4:27: rules[0].when.from: can't be used with request: http; plain HTTP has none of that "
+            "(path:, header:, chance:, nth:, every: and first: can be used)",
+        ),
+    ),
+    "counting both kinds at once": (
+        _RULE + "  - reject: 503\n    when: {request: any, nth: 2}\n",
+        (
+            "4:26: rules[0].when.nth: counts plain requests only, so it needs request: http "
+            "(a rule without request: may count messages)",
+        ),
+    ),
+    "a request before there is one": (
+        _RULE + "  - reset: {at: accept}\n    when: {request: http}\n",
+        (
+            "3:13: rules[0].reset.at: at: accept is a moment of connections and upgrades; leave it out beside "
+            "request: http",
+        ),
+    ),
+    "a blow spread over time at what comes one by one": (
+        _RULE + "  - reset: {over: 10s}\n    when: {request: http}\n",
+        (
+            "3:13: rules[0].reset.over: over: spreads one blow at all live connections; plain requests are hit one "
+            "by one, as they come",
+        ),
+    ),
     "a direction in other words": (
         _RULE + "  - drop: {}\n    when: {from: upstream}\n",
         ("4:18: rules[0].when.from: expected client or server, got upstream; did you mean server?",),

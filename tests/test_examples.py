@@ -22,7 +22,10 @@ def _event(name: str, **fields: object) -> bytes:
 
 
 class Life:
-    """A client that dials whenever it has no connection or hears nothing, and a server that answers; both talk."""
+    """A client that dials whenever it has no connection or hears nothing, and a server that answers; both talk.
+
+    Another client sends a plain request now and then.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self.network = Network(profile)
@@ -30,6 +33,7 @@ class Life:
         self._heard = 0  # bytes, by the last look
         self._heard_at = 0
         self._turn = 0
+        self._trigger_connection: Connection | None = None
 
     def live(self, duration: int, wanted: set[str]) -> set[str]:
         """The faults that have struck, once all that are wanted have or the time is over."""
@@ -39,6 +43,7 @@ class Life:
             self._dial()
             self._answer()
             self._talk()
+            self._trigger()
             self.network.wait(STEP)
         return self._strikes
 
@@ -84,6 +89,17 @@ class Life:
             c.send(SERVER, _event("pusher:pong", data="{}"))
         if self._turn % 1000 == 0:
             c.fin(SERVER)  # now and then the server ends one
+
+    def _trigger(self) -> None:
+        c = self._trigger_connection
+        if c and c.is_connected and c.server.data and not c.server.outbox and not c.is_over:
+            c.send(SERVER, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+            self._trigger_connection = None
+        elif c is None and self._turn % 10 == 0 and self.network.world.is_listening:
+            self._trigger_connection = self.network.connect()
+            self._trigger_connection.send(
+                CLIENT, b"POST /apps/1/events HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+            )
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -303,7 +303,7 @@ class TestWaitAtAccept:
     def test_bytes_that_came_before_reading_could_stop_wait_too(self) -> None:
         network = Network(profile(rules=[latency("accept")]))
         c = network.connect()
-        network.happen(c, lambda now: c.session.receive(CLIENT, request()[:20], now))
+        c.read_ahead(CLIENT, request()[:20])
         c.send(CLIENT, request()[20:])
         assert c.session.request is None
         network.wait(2 * SECOND)

@@ -21,8 +21,9 @@ def test_the_library_has_what_the_readme_promises() -> None:
         "brief-interruption byte-limit close-1001-rolling-deploy close-4200 close-no-status close-then-reset "
         "close-without-reply connection-age-limit extended-outage extended-outage-fast fin-1006 flapping "
         "ghost-connection half-close half-open half-open-client-leg half-open-one-way half-open-server-leg hang "
-        "lossy-link lost-pings lost-pongs message-limit refused slow-close slow-link staggered-resets "
-        "tls-expired-certificate tls-handshake-stall tls-self-signed tls-wrong-name unavailable-503"
+        "http-slow lossy-link lost-pings lost-pongs message-limit refused rest-api-down slow-close slow-link "
+        "staggered-resets tls-expired-certificate tls-handshake-stall tls-self-signed tls-wrong-name unavailable-503 "
+        "websockets-blocked"
     )
 
     assert set(promised.split()) <= set(library.names())

@@ -282,3 +282,35 @@ class TestConditionsOfAFault:
         given = Match.model_validate({"nth": 2})
         assert given.joined_by({"nth": (3,)}) is given
         assert given.joined_by({}) is given
+
+
+PLAIN = parse_request(b"POST /apps/1/events HTTP/1.1\r\nHost: h\r\nX-Tenant: acme-7\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "takes_upgrades", "takes_plain"),
+    [
+        ({}, True, False),
+        ({"request": "websocket"}, True, False),
+        ({"request": "http"}, False, True),
+        ({"request": "any"}, True, True),
+    ],
+)
+def test_a_kind_of_request_is_named_or_it_is_an_upgrade(
+    conditions: dict[str, str], takes_upgrades: bool, takes_plain: bool
+) -> None:
+    when = match(**conditions)
+
+    assert (when.takes_connection(1, REQUEST), when.takes_request(PLAIN)) == (takes_upgrades, takes_plain)
+
+
+def test_plain_requests_are_picked_by_path_and_header() -> None:
+    assert match(request="http", path="/apps/*", header={"x-tenant": "acme-*"}).takes_request(PLAIN)
+    assert not match(request="http", path="/auth").takes_request(PLAIN)
+    assert not match(request="any", header={"x-tenant": "other"}).takes_request(PLAIN)
+
+
+def test_naming_what_holds_anyway_changes_nothing() -> None:
+    assert match(request="websocket") == match()
+    assert match(request="any").is_of_all
+    assert not match(request="http").is_of_all

@@ -122,6 +122,24 @@ class TestValues:
         assert stage.value("chaosproxy_frames_total", direction="client", opcode="text") == 1
         assert stage.value("chaosproxy_received_bytes_total", direction="client") == len(frame) + 6 + 8
 
+    def test_plain_requests_are_by_the_class_of_their_status_and_no_connections(self) -> None:
+        stage = Stage()
+        session = stage.world.accept("127.0.0.1:5", stage.now)
+        for status in (201, 404, 404, 0):
+            session.receive(Side.CLIENT, b"GET /secret?x HTTP/1.1\r\nHost: h\r\n\r\n", stage.now)
+            stage.settle(session)
+            session.dialled(stage.now)
+            if status:
+                answer = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
+                session.receive(Side.SERVER, answer, stage.now)
+                stage.settle(session)
+        session.lost(Side.CLIENT, stage.now, "reset")
+        stage.settle(session)
+        counts = {"2xx": 1, "3xx": 0, "4xx": 2, "5xx": 0, "failed": 1}
+        assert {name: stage.value("chaosproxy_http_requests_total", outcome=name) for name in counts} == counts
+        assert stage.value("chaosproxy_connections_total", outcome="failed") == 0
+        assert "secret" not in stage.page()
+
     def test_reserved_opcodes_share_a_label(self) -> None:
         stage = Stage()
         session = stage.open()

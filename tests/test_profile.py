@@ -167,3 +167,35 @@ def test_all_that_does_not_hang_together_is_told_at_once() -> None:
         ("phases", 1, "name"),
         ("phases", 1, "until", "established"),
     ]
+
+
+@pytest.mark.parametrize("fault", [{"reject": 503}, "hang", "reset", {"latency": "1s"}])
+@pytest.mark.parametrize("request_kind", ["http", "any"])
+def test_some_faults_can_act_on_plain_http(fault: Any, request_kind: str) -> None:
+    named = fault if isinstance(fault, dict) else {fault: {}}
+    when = {"request": request_kind, "path": "/apps/*", "header": {"a": "b"}, "chance": "5%"}
+
+    assert profile(rules=[{**named, "when": when}])
+    assert profile(rules=[{**named, "when": {"request": "http", "nth": [1, 3]}}])
+
+
+@pytest.mark.parametrize("fault", ["refuse", "drop", "half_open", "fin", {"close": 4200}])
+def test_others_act_on_websockets_only(fault: Any) -> None:
+    named = fault if isinstance(fault, dict) else {fault: {}}
+
+    with pytest.raises(ValidationError, match="acts on WebSockets only"):
+        profile(rules=[{**named, "when": {"request": "http"}}])
+
+
+def test_naming_websockets_changes_no_rules_id() -> None:
+    rules = [{"drop": {}, "when": {"request": "websocket"}}]
+
+    assert ids(profile(rules=rules)) == ids(profile(rules=["drop"]))
+
+
+def test_what_acts_on_plain_http_only_lets_connections_open() -> None:
+    rules = [{"hang": {}, "when": {"request": "http"}}]
+
+    assert profile(phases=[{"name": "a", "until": {"opened": 1}, "rules": rules}])
+    with pytest.raises(ValidationError, match="can't come true"):
+        profile(phases=[{"name": "a", "until": {"opened": 1}, "rules": [{"hang": {}, "when": {"request": "any"}}]}])

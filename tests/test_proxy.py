@@ -264,8 +264,8 @@ class TestBadHeads:
         [
             (b"\x00\xff garbage\r\n\r\n", 400),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-            (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 426),
-            (b"POST /apps/1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 426),
+            (b"GET http://169.254.169.254/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", 400),
             (REQUEST.replace(b"websocket", b"h2c"), 400),
             (REQUEST.replace(b"\r\n", b"\n"), 400),
             (b"GET /" + b"a" * 9000, 414),

@@ -4,7 +4,8 @@ Pure: what was told goes in, lines come out. What peers say is escaped and cut; 
 never shown.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..events import (
@@ -26,6 +27,8 @@ from ..events import (
     Opened,
     PhaseEntered,
     Reported,
+    Requested,
+    Responded,
     RuleChanged,
     Secured,
     Struck,
@@ -59,12 +62,14 @@ DISTRUST_REMEDY = (
     "(Node: NODE_EXTRA_CA_CERTS), and connect to a name that the certificate is for"
 )
 POLLING_REMEDY = (
-    "only WebSockets are carried, so HTTP fall-backs fail here: set enabledTransports: ['ws'] (pusher-js) "
+    "message rules do not act on polling: set enabledTransports: ['ws'] (pusher-js) "
     "or transports: ['websocket'] (socket.io)"
 )
 CONTAINER_REMEDY = (
     "in a container, localhost is the container itself: name the service (ws://soketi:6001) or host.docker.internal"
 )
+# Where SockJS (so pusher-js and soketi too), socket.io and engine.io poll, stream and send.
+_POLLING = re.compile(r".*/(xhr(_streaming|_send)?|eventsource|htmlfile|jsonp(_send)?)|.*/(socket|engine)\.io/?")
 _TLS_MARK = "a TLS hello"
 _DISTRUST_MARKS = ("unknown ca", "certificate unknown", "bad certificate")
 
@@ -80,10 +85,17 @@ class Line(NamedTuple):
 class Narrator:
     """Turns what is told into lines. At most LINES_PER_SECOND_MAX of a second are shown; the rest is counted."""
 
-    def __init__(self, upstream: Upstream, started_at: int, is_verbose: bool = False) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        started_at: int,
+        is_verbose: bool = False,
+        has_message_rules: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._upstream = upstream
         self._started_at = started_at
         self._is_verbose = is_verbose
+        self._has_message_rules = has_message_rules
         self._sources: dict[int, str] = {}  # the peer's host, by attempt
         self._warned: set[tuple[str, str]] = set()
         self._second = -1
@@ -127,7 +139,7 @@ class Narrator:
         match event:
             case Answered(_, "proxy", reason) if reason.startswith(_TLS_MARK):
                 yield from self._once("tls", self._sources.get(session.number, ""), TLS_REMEDY)
-            case Answered(426, "proxy", _):
+            case Requested(_, _, path, _) if _POLLING.fullmatch(path) and self._has_message_rules():
                 yield from self._once("polling", self._sources.get(session.number, ""), POLLING_REMEDY)
             case Answered(400, "proxy", reason) if reason == PLAINTEXT:
                 yield from self._once("plaintext", self._sources.get(session.number, ""), PLAINTEXT_REMEDY)
@@ -195,6 +207,12 @@ def _line_of_one(name: str, event: Event) -> Line:
             return Line(f"{name}: TLS with the {side.label} failed: {shown(error)}")
         case Asked(_, _, path, _):
             return Line(f"{name} asks for {shown(path)}", is_detail=True)
+        case Requested(_, method, path, _):
+            return Line(f"{name} requests {shown(method)} {shown(path)}", is_detail=True)
+        case Responded(status, "server", _):
+            return Line(f"{name} responded {status}", is_detail=True)
+        case Responded(status, by, reason):
+            return Line(f"{name} responded {status} by the {by}" + (f": {shown(reason)}" if reason else ""))
         case Dialled(""):
             return Line(f"{name}: upstream reached", is_detail=True)
         case Dialled(error):

@@ -75,7 +75,8 @@ def _fact(name: str, value: str) -> list[str]:
 
 
 def _moments(fault: type[Fault]) -> str:
-    return "; ".join(moment.value for moment in Moment if moment in fault.moments)
+    moments = [moment.value for moment in Moment if moment in fault.moments]
+    return "; ".join([*moments, "on plain requests, with when: {request: http}"] if fault.acts_on_http else moments)
 
 
 def _options(fault: type[Fault]) -> Iterator[tuple[str, str, str]]:

@@ -202,7 +202,7 @@ class _Stage:
     def __init__(self, settings: Settings, fence: Fence, security: Security, say: Say) -> None:
         self._settings = settings
         self._say = say
-        self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose)
+        self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose, self._has_message_rules)
         seed = settings.profile.seed if settings.options.seed is None else settings.options.seed
         file = _open_journal(settings.journal) if settings.journal is not None else None
         self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
@@ -253,6 +253,9 @@ class _Stage:
         await self.proxy.abort()
         if self._control:
             await self._control.stop()
+
+    def _has_message_rules(self) -> bool:
+        return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
 
     def _tell(self, told: Told) -> None:
         self._journal.tell(told)

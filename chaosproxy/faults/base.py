@@ -139,6 +139,8 @@ class Fault(BaseModel):
     """Changes the bytes of a stream by their position (see `garble`)."""
     needs_tls: ClassVar[bool] = False
     """Acts on TLS with clients, so the listener has to speak it."""
+    acts_on_http: ClassVar[bool] = False
+    """Can act on plain HTTP requests too, where `when:` says so."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
@@ -185,7 +187,7 @@ class Fault(BaseModel):
         return data
 
     def wait(self, dice: Dice) -> int:
-        """How long a handshake waits, in nanoseconds, where it delays one at one of `acts_at`."""
+        """How long a handshake or a plain response waits, in nanoseconds, where it delays one."""
         return 0
 
     @property

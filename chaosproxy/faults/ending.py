@@ -146,12 +146,16 @@ class _OneSided(Fault):
 
 
 class Reset(_Blow, _OneSided):
-    """Ends connections by a real RST."""
+    """Ends connections by a real RST.
+
+    With `request: http` in `when:`, each connection on which a plain request comes, as it comes.
+    """
 
     name: ClassVar = "reset"
     shorthand: ClassVar = "leg"
     moments: ClassVar = _ENDING | {Moment.ACCEPT}
     acts_on_bytes: ClassVar = True
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: healthy

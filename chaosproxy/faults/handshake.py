@@ -46,6 +46,7 @@ class Reject(Fault):
     heals: ClassVar = "new connections open"
     needs: ClassVar = "an upgrade request"
     on_bytes_instead: ClassVar = "refuse or reset: {at: accept}"
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: overloaded
@@ -86,6 +87,7 @@ class Hang(Fault):
     name: ClassVar = "hang"
     family: ClassVar = "opening"
     moments: ClassVar = frozenset({Moment.ASK})
+    acts_on_http: ClassVar = True
     heals: ClassVar = "new connections open; those that hang go on hanging until their client gives up"
     acts_on_bytes: ClassVar = True
     example: ClassVar = """\

@@ -44,7 +44,8 @@ class Latency(Fault):
     """Delays every message, with jitter if wanted, in order; or, with `at`, one moment of a connection's opening.
 
     The kernel accepts connections by itself: at accept, a client is connected at once, and nothing of it is read until
-    the delay has passed. A delayed handshake goes on at once when its client ends.
+    the delay has passed. A delayed handshake goes on at once when its client ends. With `request: http` in `when:`, the
+    head of each response to a plain request waits; the request itself goes on at once.
     """
 
     name: ClassVar = "latency"
@@ -54,6 +55,7 @@ class Latency(Fault):
     heals: ClassVar = "new messages pass at once; what is held keeps its due time, and order is kept"
     is_timing: ClassVar = True
     acts_on_bytes: ClassVar = True
+    acts_on_http: ClassVar = True
     example: ClassVar = """\
 phases:
   - name: slow

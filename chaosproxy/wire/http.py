@@ -7,33 +7,26 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Sequence
-from enum import Enum, auto
 from hashlib import sha1
 from http import HTTPStatus
 
 HEAD_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 128
-CHUNK_LINE_BYTES_MAX = 8 * 1024
 _METHOD_BYTES_MAX = 32
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST_VALUE = re.compile(rb"(?<=\r\n)(host:[ \t]*)[^\r]*?([ \t]*)(?=\r\n)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_PLAIN_HTTP = (
-    "only WebSocket upgrades are carried here, no plain HTTP: point HTTP requests at the server itself, and let the "
-    "client fall back on nothing else (pusher-js: enabledTransports: ['ws'], socket.io: transports: ['websocket'])"
-)
 _END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
-BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD, which is never forwarded
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -54,6 +47,11 @@ class Head:
         self.start = start
         self.headers = headers
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be told of the headers: their values may be secrets."""
+        return tuple(name.decode("latin-1") for name, _ in self.headers)
+
     def values(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
 
@@ -70,13 +68,19 @@ class Head:
 
 
 class Request(Head):
-    """An upgrade request to exactly `websocket`."""
+    """An upgrade request to exactly `websocket`, or a plain one."""
 
     def __init__(self, raw: bytes, start: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(raw, start, headers)
         self.method, self.target, self.version = start.split(b" ")
+        self.is_upgrade = bool(self.values(b"upgrade"))
         _check_request(self)
-        self.key = self.values(b"sec-websocket-key")[0]
+        (_check_upgrade if self.is_upgrade else _check_plain)(self)
+
+    @property
+    def key(self) -> bytes:
+        """An upgrade's Sec-WebSocket-Key."""
+        return self.values(b"sec-websocket-key")[0]
 
     @property
     def path(self) -> str:
@@ -93,14 +97,15 @@ class Request(Head):
 
 
 class Response(Head):
-    """An upstream's answer to an upgrade request."""
+    """An upstream's answer."""
 
     def __init__(self, raw: bytes, start: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(raw, start, headers)
         match = _STATUS_LINE.fullmatch(start)
         if not match:
             raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's status line is malformed")
-        self.status = int(match[1])
+        self.is_old = match[1] == b"0"  # HTTP/1.0
+        self.status = int(match[2])
 
 
 class HeadReader:
@@ -156,7 +161,7 @@ def _check_response_beginning(data: bytearray, size: int) -> None:
 
 
 def parse_request(raw: bytes) -> Request:
-    """Read the head of an upgrade request. Raise BadHead (400, 414, 426, 431, 505) for anything else."""
+    """Read the head of a request, upgrade or plain. Raise BadHead (400, 405, 414, 431, 505) for anything else."""
     start, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     parts = start.split(b" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
@@ -191,32 +196,61 @@ def _headers(lines: Iterable[bytes], status: HTTPStatus) -> list[tuple[bytes, by
 
 
 def _check_request(head: Request) -> None:
-    if head.version != b"HTTP/1.1":
+    """What any request must be."""
+    is_old = head.version == b"HTTP/1.0" and not head.is_upgrade
+    if head.version != b"HTTP/1.1" and not is_old:
         status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED if head.version.startswith(b"HTTP/") else HTTPStatus.BAD_REQUEST
-        raise BadHead(status, "a WebSocket handshake needs HTTP/1.1")
-    if not head.target.startswith(b"/"):
-        # RFC 9112, section 3.2: with CONNECT or an absolute URL the client would choose the target.
+        what = "a WebSocket handshake needs HTTP/1.1" if head.is_upgrade else "only HTTP/1.1 and HTTP/1.0 are carried"
+        raise BadHead(status, what)
+    if head.method == b"CONNECT":
+        raise BadHead(HTTPStatus.METHOD_NOT_ALLOWED, "CONNECT would choose the target: this proxy has its one upstream")
+    if not head.target.startswith(b"/") and (head.is_upgrade or (head.method, head.target) != (b"OPTIONS", b"*")):
+        # RFC 9112, section 3.2: with an absolute URL the client would choose the target.
         raise BadHead(HTTPStatus.BAD_REQUEST, "the request target is not a path")
     if len(head.target) > TARGET_BYTES_MAX:
         raise BadHead(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {TARGET_BYTES_MAX} bytes")
-    if len(head.values(b"host")) != 1:
+    if len(head.values(b"host")) != 1 and not (is_old and not head.values(b"host")):
         raise BadHead(HTTPStatus.BAD_REQUEST, "a request needs exactly one Host header")
+    if any(token in _END_TO_END or token.startswith(b"sec-websocket-") for token in head.tokens(b"connection")):
+        # A server that drops what Connection names would then decide without these.
+        raise BadHead(HTTPStatus.BAD_REQUEST, "the Connection header names a header that must reach the server")
+
+
+def _check_plain(head: Request) -> None:
+    """The end of a plain request's body must be beyond doubt (RFC 9112, section 6.3)."""
+    codings, lengths = head.values(b"transfer-encoding"), head.values(b"content-length")
+    if codings and (lengths or head.version != b"HTTP/1.1"):
+        raise BadHead(HTTPStatus.BAD_REQUEST, "Transfer-Encoding goes with HTTP/1.1 and without a Content-Length only")
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        raise BadHead(HTTPStatus.BAD_REQUEST, "the only Transfer-Encoding carried is exactly one 'chunked'")
+    if lengths and (len(lengths) != 1 or not LENGTH.fullmatch(lengths[0])):
+        raise BadHead(HTTPStatus.BAD_REQUEST, "the Content-Length is malformed, or there are several")
+
+
+def _check_upgrade(head: Request) -> None:
     upgrade = head.values(b"upgrade")
-    nominated = head.tokens(b"connection")
-    if not upgrade or b"upgrade" not in nominated:
-        raise BadHead(HTTPStatus.UPGRADE_REQUIRED, _PLAIN_HTTP)
+    if b"upgrade" not in head.tokens(b"connection"):
+        raise BadHead(HTTPStatus.BAD_REQUEST, "an Upgrade header needs a Connection header that names it")
     if head.values(b"transfer-encoding") or head.values(b"content-length") not in ([], [b"0"]):
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
     if head.method != b"GET":
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake is a GET request")
     if len(upgrade) != 1 or upgrade[0].lower() != b"websocket":
         raise BadHead(HTTPStatus.BAD_REQUEST, "only an upgrade to exactly 'websocket' is carried")
-    if any(token in _END_TO_END or token.startswith(b"sec-websocket-") for token in nominated):
-        # A server that drops what Connection names would then decide without these.
-        raise BadHead(HTTPStatus.BAD_REQUEST, "the Connection header names a header that must reach the server")
     keys = head.values(b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         raise BadHead(HTTPStatus.BAD_REQUEST, "a WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64")
+
+
+def persists(request: Request, response: Response) -> bool:
+    """Whether both heads let the connection live on behind the response's body (RFC 9112, section 9.3)."""
+    options = request.tokens(b"connection"), response.tokens(b"connection")
+    if any(b"close" in each for each in options):
+        return False
+    is_old = request.version == b"HTTP/1.0", response.is_old
+    if any(is_old) and b"keep-alive" not in options[1]:
+        return False
+    return not is_old[0] or b"keep-alive" in options[0]
 
 
 def _is_key(value: bytes) -> bool:
@@ -259,80 +293,3 @@ def build_answer(status: int, headers: Sequence[tuple[str, str]] = (), body: str
     if any(map(_NOT_IN_A_LINE.search, lines)) or any(":" in name for name in given):
         raise ValueError("a head can't hold CR, LF or NUL, nor a header's name a colon")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
-
-
-class _Expect(Enum):
-    """What comes next in a chunked body (RFC 9112, section 7.1)."""
-
-    SIZE = auto()
-    DATA_END = auto()
-    TRAILER = auto()
-
-
-class BodyEnd:
-    """Find the end of a response's body (RFC 9112, section 6.3), to know when a refused upgrade has been answered."""
-
-    def __init__(self, response: Response) -> None:
-        self.is_over = False
-        self._need: int | None = None  # bytes of the body or chunk still to come; None up to the connection's end
-        self._expect: _Expect | None = None  # None where the body is not chunked
-        self._line = bytearray()
-        if response.status in BODILESS:
-            self.is_over = True
-        elif response.values(b"transfer-encoding"):
-            if response.tokens(b"transfer-encoding")[-1:] == [b"chunked"]:
-                self._expect = _Expect.SIZE
-        elif lengths := response.values(b"content-length"):
-            if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
-                raise BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's Content-Length is malformed")
-            self._need = int(lengths[0])
-            self.is_over = self._need == 0
-
-    def feed(self, data: bytes) -> bytes:
-        """Give the part of `data` that belongs to the body. Raise BadHead where its chunks are malformed."""
-        if self.is_over:
-            return b""
-        if self._expect is not None:
-            return self._feed_chunked(data)
-        if self._need is None:
-            return data
-        part = data[: self._need]
-        self._need -= len(part)
-        self.is_over = self._need == 0
-        return part
-
-    def _feed_chunked(self, data: bytes) -> bytes:
-        at = 0
-        while at < len(data) and not self.is_over:
-            if self._need:
-                step = min(self._need, len(data) - at)
-                self._need -= step
-                at += step
-                continue
-            stop = data.find(b"\n", at) + 1 or len(data)
-            self._line += data[at:stop]
-            at = stop
-            if len(self._line) > CHUNK_LINE_BYTES_MAX:
-                raise _malformed_chunk()
-            if self._line.endswith(b"\n"):
-                self._end_line(bytes(self._line))
-                self._line.clear()
-        return data[:at]
-
-    def _end_line(self, line: bytes) -> None:
-        if not line.endswith(b"\r\n"):
-            raise _malformed_chunk()
-        match self._expect:
-            case _Expect.TRAILER:
-                self.is_over = line == b"\r\n"
-            case _Expect.DATA_END if line == b"\r\n":
-                self._expect = _Expect.SIZE
-            case _Expect.SIZE if size := _CHUNK_LINE.fullmatch(line[:-2]):
-                self._need = int(size[1], 16)
-                self._expect = _Expect.DATA_END if self._need else _Expect.TRAILER
-            case _:
-                raise _malformed_chunk()
-
-
-def _malformed_chunk() -> BadHead:
-    return BadHead(HTTPStatus.BAD_GATEWAY, "the upstream's chunked body is malformed")

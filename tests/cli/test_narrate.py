@@ -1,5 +1,7 @@
 """Lines made from events; times are seconds."""
 
+import pytest
+
 from chaosproxy.cli import narrate
 from chaosproxy.cli.narrate import (
     CONTAINER_REMEDY,
@@ -21,6 +23,8 @@ from chaosproxy.events import (
     PhaseEntered,
     Present,
     Reported,
+    Requested,
+    Responded,
     Secured,
     Struck,
     Subscribed,
@@ -45,8 +49,10 @@ def session(attempt: int, connection: int = 0, client: str = "") -> Session:
     return made
 
 
-def lines(*happened: tuple[Session | None, Event], at: float = 1.5, is_verbose: bool = False) -> list[str]:
-    narrator = Narrator(UPSTREAM, 0, is_verbose)
+def lines(
+    *happened: tuple[Session | None, Event], at: float = 1.5, is_verbose: bool = False, has_message_rules: bool = False
+) -> list[str]:
+    narrator = Narrator(UPSTREAM, 0, is_verbose, lambda: has_message_rules)
     told = [Told(int(at * SECOND), where, event) for where, event in happened]
     return [line[OFFSET_WIDTH:] for item in told for line in narrator.tell(item)]
 
@@ -132,10 +138,33 @@ def test_an_upstream_whose_tls_fails_is_told_with_its_own_remedy() -> None:
     ]
 
 
-def test_plain_http_gets_its_remedy() -> None:
-    told = lines((session(1), Answered(426, "proxy", "only WebSocket upgrades are carried here")))
-    assert told[-1] == f"warning: {POLLING_REMEDY}"
+POLLS = ("/pusher/app/key/123/a1b2/xhr_streaming", "/socket.io/", "/echo/000/xyz/eventsource")
+
+
+@pytest.mark.parametrize("path", POLLS)
+def test_polling_beside_rules_on_messages_gets_its_remedy_once_per_source(path: str) -> None:
+    told = [
+        (session(number), event)
+        for number, peer in enumerate(["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"])
+        for event in (Accepted(peer), Requested("", "POST", path, ("host",)))
+    ]
+    warnings = [line for line in lines(*told, has_message_rules=True) if "warning" in line]
+    assert warnings == [f"warning: {POLLING_REMEDY}"] * 2
     assert "enabledTransports: ['ws']" in POLLING_REMEDY
+    assert lines(*told) == []
+
+
+@pytest.mark.parametrize("path", ["/apps/1/events", "/auth", "/socket.io/socket.io.js", "/xhr/list"])
+def test_other_plain_http_is_no_mistake(path: str) -> None:
+    assert lines((session(1), Requested("", "POST", path, ())), has_message_rules=True) == []
+
+
+def test_plain_requests_are_details_unless_we_answer_them() -> None:
+    one = session(1)
+    told = [(one, Requested("", "GET", "/a\x1b", ())), (one, Responded(200, "server", ""))]
+    assert lines(*told) == []
+    assert lines(*told, is_verbose=True) == ["attempt 1 requests GET /a\\x1b", "attempt 1 responded 200"]
+    assert lines((one, Responded(503, "rule", ""))) == ["attempt 1 responded 503 by the rule"]
 
 
 def test_an_upstream_that_is_down_is_warned_of_once() -> None:

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from websockets.headers import build_host
 from websockets.utils import accept_key
 
+from chaosproxy.wire.bodies import BodyEnd
 from chaosproxy.wire.http import (
-    CHUNK_LINE_BYTES_MAX,
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     TARGET_BYTES_MAX,
     BadHead,
-    BodyEnd,
     HeadReader,
     Request,
     accept_for,
@@ -22,6 +21,7 @@ from chaosproxy.wire.http import (
     is_tunnel,
     parse_request,
     parse_response,
+    persists,
     with_host,
 )
 
@@ -57,10 +57,9 @@ def read_request(*chunks: bytes) -> Request:
 
 REFUSED: dict[str, tuple[int, bytes]] = {
     # S1, S2: only an upgrade to exactly websocket
-    "no upgrade": (426, request(without=UPGRADE)),
-    "no connection": (426, request(without=CONNECTION)),
-    "connection without upgrade": (426, request(b"Connection: keep-alive", without=CONNECTION)),
-    "plain request": (426, head(HOST)),
+    "no connection": (400, request(without=CONNECTION)),
+    "connection without upgrade": (400, request(b"Connection: keep-alive", without=CONNECTION)),
+    "empty upgrade": (400, request(b"Upgrade:", without=UPGRADE)),
     "h2c": (400, request(b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__", without=UPGRADE)),
     "upgrade list": (400, request(b"Upgrade: websocket, h2c", without=UPGRADE)),
     "upgrade list the other way": (400, request(b"Upgrade: h2c, websocket", without=UPGRADE)),
@@ -122,7 +121,8 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "transfer-encoding identity": (400, request(b"Transfer-Encoding: identity")),
     "both lengths": (400, request(b"Content-Length: 0", b"Transfer-Encoding: chunked")),
     # S11: the client does not choose the target
-    "connect": (400, request(start=b"CONNECT b:443 HTTP/1.1")),
+    "connect": (405, request(start=b"CONNECT b:443 HTTP/1.1")),
+    "connect a path": (405, request(start=b"CONNECT / HTTP/1.1")),
     "absolute-form": (400, request(start=b"GET http://169.254.169.254/latest HTTP/1.1")),
     "absolute-form ws": (400, request(start=b"GET ws://b/ HTTP/1.1")),
     "asterisk": (400, request(start=b"OPTIONS * HTTP/1.1")),
@@ -154,6 +154,72 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "endless method": (400, b"G" * 40),
     "garbage": (400, bytes(range(256))),
     "a frame": (400, b"\x81\x05hello"),
+}
+
+CHUNKED = b"Transfer-Encoding: chunked"
+LENGTH = b"Content-Length: 5"
+POST = b"POST /apps/1/events HTTP/1.1"
+OLD = b"GET / HTTP/1.0"
+
+# Plain requests: whatever leaves a doubt about where the body ends, or chooses a target.
+REFUSED_PLAIN: dict[str, tuple[int, bytes]] = {
+    "both lengths": (400, head(HOST, LENGTH, CHUNKED, start=POST)),
+    "both lengths the other way": (400, head(HOST, CHUNKED, LENGTH, start=POST)),
+    "length twice": (400, head(HOST, LENGTH, LENGTH, start=POST)),
+    "two lengths": (400, head(HOST, LENGTH, b"Content-Length: 6", start=POST)),
+    "length list": (400, head(HOST, b"Content-Length: 5, 5", start=POST)),
+    "empty length": (400, head(HOST, b"Content-Length:", start=POST)),
+    "negative length": (400, head(HOST, b"Content-Length: -1", start=POST)),
+    "signed length": (400, head(HOST, b"Content-Length: +5", start=POST)),
+    "length in hex": (400, head(HOST, b"Content-Length: 0x5", start=POST)),
+    "length with _": (400, head(HOST, b"Content-Length: 1_0", start=POST)),
+    "endless length": (400, head(HOST, b"Content-Length: " + b"9" * 19, start=POST)),
+    "coding twice": (400, head(HOST, CHUNKED, CHUNKED, start=POST)),
+    "te-te": (400, head(HOST, CHUNKED, b"Transfer-Encoding: identity", start=POST)),
+    "coding list": (400, head(HOST, b"Transfer-Encoding: gzip, chunked", start=POST)),
+    "chunked first": (400, head(HOST, b"Transfer-Encoding: chunked, gzip", start=POST)),
+    "odd coding": (400, head(HOST, b"Transfer-Encoding: xchunked", start=POST)),
+    "quoted coding": (400, head(HOST, b'Transfer-Encoding: "chunked"', start=POST)),
+    "coding with \\v": (400, head(HOST, b"Transfer-Encoding: \x0bchunked", start=POST)),
+    "empty coding": (400, head(HOST, b"Transfer-Encoding:", start=POST)),
+    "chunked HTTP/1.0": (400, head(HOST, CHUNKED, start=b"POST / HTTP/1.0")),
+    "space before colon": (400, head(HOST, b"Content-Length : 5", start=POST)),
+    "space before a coding's colon": (400, head(HOST, b"Transfer-Encoding : chunked", start=POST)),
+    "folded coding": (400, head(HOST, b"Transfer-Encoding:", b" chunked", start=POST)),
+    "bare LF before a length": (400, head(HOST, b"A: b\nContent-Length: 5", start=POST)),
+    "NUL in a length": (400, head(HOST, b"Content-Length: 5\0", start=POST)),
+    "no host": (400, head()),
+    "two hosts": (400, head(HOST, HOST)),
+    "two hosts of HTTP/1.0": (400, head(HOST, HOST, start=OLD)),
+    "connection names the length": (400, head(HOST, LENGTH, b"Connection: Content-Length", start=POST)),
+    "connection names a cookie": (400, head(HOST, b"Connection: close, Cookie")),
+    "connect": (405, head(HOST, start=b"CONNECT 169.254.169.254:80 HTTP/1.1")),
+    "connect HTTP/1.0": (405, head(HOST, start=b"CONNECT b:80 HTTP/1.0")),
+    "absolute-form": (400, head(HOST, start=b"GET http://169.254.169.254/latest HTTP/1.1")),
+    "absolute-form to ourselves": (400, head(HOST, start=b"GET http://127.0.0.1:7002/api/state HTTP/1.1")),
+    "asterisk of GET": (400, head(HOST, start=b"GET * HTTP/1.1")),
+    "relative target": (400, head(HOST, start=b"GET app HTTP/1.1")),
+    "HTTP/0.9": (400, b"GET /\r\n\r\n"),
+    "HTTP/2": (505, head(HOST, start=b"GET / HTTP/2")),
+    "HTTP/1.2": (505, head(HOST, start=b"GET / HTTP/1.2")),
+    "h2c by HTTP/1.0": (505, head(HOST, b"Upgrade: h2c", CONNECTION, start=OLD)),
+}
+
+PLAIN: dict[str, bytes] = {
+    "get": head(HOST),
+    "upgrade nominated and not there": head(HOST, CONNECTION),
+    "post": head(HOST, LENGTH, start=POST),
+    "post of nothing": head(HOST, b"Content-Length: 0", start=POST),
+    "post without a length": head(HOST, start=POST),
+    "chunked": head(HOST, b"transfer-encoding:CHUNKED", start=POST),
+    "length with zeros": head(HOST, b"Content-Length: 0005", start=POST),
+    "any method": head(HOST, start=b"M-SEARCH / HTTP/1.1"),
+    "options of all": head(HOST, start=b"OPTIONS * HTTP/1.1"),
+    "expect": head(HOST, LENGTH, b"Expect: 100-continue", start=POST),
+    "HTTP/1.0": head(start=OLD),
+    "HTTP/1.0 with a host": head(HOST, b"Connection: keep-alive", start=OLD),
+    "websocket headers without an upgrade": head(HOST, SEC_KEY, VERSION),
+    "h2 settings": head(HOST, b"HTTP2-Settings: AAMAAABkAAQAAP__"),
 }
 
 PASSED: dict[str, bytes] = {
@@ -198,15 +264,18 @@ PASSED: dict[str, bytes] = {
 }
 
 
+ALL_REFUSED = {**REFUSED, **{f"plain: {name}": refused for name, refused in REFUSED_PLAIN.items()}}
+
+
 class TestRequests:
-    @pytest.mark.parametrize(("status", "raw"), REFUSED.values(), ids=REFUSED)
+    @pytest.mark.parametrize(("status", "raw"), ALL_REFUSED.values(), ids=ALL_REFUSED)
     def test_what_could_be_read_in_two_ways_is_refused(self, status: int, raw: bytes) -> None:
         with pytest.raises(BadHead) as refusal:
             read_request(raw)
         assert refusal.value.status == status
         assert refusal.value.reason.isprintable()
 
-    @pytest.mark.parametrize("raw", [raw[:80_000] for _, raw in REFUSED.values()], ids=REFUSED)
+    @pytest.mark.parametrize("raw", [raw[:80_000] for _, raw in ALL_REFUSED.values()], ids=ALL_REFUSED)
     def test_it_is_refused_when_it_drips(self, raw: bytes) -> None:
         with pytest.raises(BadHead):
             read_request(*(raw[at : at + 3] for at in range(0, len(raw), 3)))
@@ -216,7 +285,15 @@ class TestRequests:
         for chunks in ([raw], [raw[at : at + 1] for at in range(len(raw))]):
             read = read_request(*chunks)
             assert read.raw == raw
+            assert read.is_upgrade
             assert read.key == KEY
+
+    @pytest.mark.parametrize("raw", PLAIN.values(), ids=PLAIN)
+    def test_plain_requests_pass_as_they_came_and_are_no_upgrades(self, raw: bytes) -> None:
+        for chunks in ([raw], [raw[at : at + 1] for at in range(len(raw))]):
+            read = read_request(*chunks)
+            assert read.raw == raw
+            assert not read.is_upgrade
 
     @pytest.mark.parametrize("line", [request().replace(b"\r\n", b"\n")[:40], request()[:40] + b"\n"])
     def test_lines_that_end_without_cr_are_refused_before_the_head_is_complete(self, line: bytes) -> None:
@@ -388,94 +465,31 @@ class TestAnswers:
         assert parse_response(b"HTTP/1.1 %d \r\n\r\n" % status).status == status
 
 
-def body_of(answer: bytes, chunks: list[bytes]) -> tuple[bytes, bool]:
-    end = BodyEnd(parse_response(answer))
-    return b"".join(map(end.feed, chunks)), end.is_over
+KEEP = b"Connection: keep-alive"
+CLOSE = b"Connection: close"
 
 
-CHUNKED = b"HTTP/1.1 404 \r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
-
-
-class TestBodies:
-    @given(st.binary(max_size=100), st.binary(max_size=20), cuts)
-    def test_a_length_ends_it(self, body: bytes, behind: bytes, sizes: list[int]) -> None:
-        answer = b"HTTP/1.1 404 \r\nContent-Length: %d\r\n\r\n" % len(body)
-        assert body_of(answer, chop(body + behind, sizes)) == (body, True)
-        assert body_of(answer, chop(body[:-1], sizes)) == (body[:-1], not body)
-
-    @given(st.binary(max_size=100), cuts)
-    def test_without_a_length_it_ends_with_the_connection(self, body: bytes, sizes: list[int]) -> None:
-        for answer in (b"HTTP/1.1 404 \r\n\r\n", b"HTTP/1.1 404 \r\nTransfer-Encoding: gzip\r\n\r\n"):
-            assert body_of(answer, chop(body, sizes)) == (body, False)
-
-    @pytest.mark.parametrize("status", [204, 304])
-    def test_some_answers_have_none(self, status: int) -> None:
-        answer = b"HTTP/1.1 %d \r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" % status
-        assert body_of(answer, [b"hello"]) == (b"", True)
-
-    @given(
-        st.lists(st.binary(min_size=1, max_size=40), max_size=4),
-        st.sampled_from((b"", b";a", b" ;a=b;c", b'\t; a="b\t\xe9"')),
-        st.sampled_from((b"", b"A: b\r\n", b"A: b\r\nB: c\r\n")),
-        st.binary(max_size=20),
-        cuts,
-    )
-    def test_the_last_chunk_ends_it(
-        self, parts: list[bytes], extension: bytes, trailers: bytes, behind: bytes, sizes: list[int]
-    ) -> None:
-        chunks = b"".join(b"%X%s\r\n%s\r\n" % (len(part), extension, part) for part in parts)
-        body = chunks + b"000" + extension + b"\r\n" + trailers + b"\r\n"
-        assert body_of(CHUNKED, chop(body + behind, sizes)) == (body, True)
-        assert body_of(CHUNKED, chop(body[:-1], sizes)) == (body[:-1], False)
-
+class TestPersistence:
     @pytest.mark.parametrize(
-        "body",
+        ("start", "request_lines", "response", "expected"),
         [
-            b"\r\n",
-            b"x\r\n",
-            b"-5\r\n",
-            b"+5\r\n",
-            b"0x5\r\n",
-            b"1_0\r\n",
-            b" 5\r\n",
-            b"5\n",
-            b"5\r\r\n",
-            b"5;a\0\r\n",
-            b"5 a\r\n",
-            b"\xd9\xa5\r\n",
-            b"F" * 16 + b"\r\n",
-            b"0\r\na: b\n",
-            b"2\r\nabc\r\n",
-            b"2\r\nab\n",
-            b"2\r\nab\r\r\n",
-            b"1" * (CHUNK_LINE_BYTES_MAX + 1),
-            b"0\r\n" + b"a" * (CHUNK_LINE_BYTES_MAX + 1),
+            (b"GET / HTTP/1.1", (), b"HTTP/1.1 200 \r\n\r\n", True),
+            (b"GET / HTTP/1.1", (CLOSE,), b"HTTP/1.1 200 \r\n\r\n", False),
+            (b"GET / HTTP/1.1", (b"Connection: x, CLOSE",), b"HTTP/1.1 200 \r\n\r\n", False),
+            (b"GET / HTTP/1.1", (), b"HTTP/1.1 200 \r\nConnection: close\r\n\r\n", False),
+            (b"GET / HTTP/1.1", (), b"HTTP/1.0 200 \r\n\r\n", False),
+            (b"GET / HTTP/1.1", (), b"HTTP/1.0 200 \r\nConnection: keep-alive\r\n\r\n", True),
+            (b"GET / HTTP/1.0", (), b"HTTP/1.1 200 \r\n\r\n", False),
+            (b"GET / HTTP/1.0", (KEEP,), b"HTTP/1.1 200 \r\n\r\n", False),
+            (b"GET / HTTP/1.0", (KEEP,), b"HTTP/1.1 200 \r\nConnection: Keep-Alive\r\n\r\n", True),
+            (b"GET / HTTP/1.0", (), b"HTTP/1.0 200 \r\nConnection: keep-alive\r\n\r\n", False),
         ],
     )
-    def test_malformed_chunks_are_refused(self, body: bytes) -> None:
-        for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
-            with pytest.raises(BadHead) as refusal:
-                body_of(CHUNKED, chunks)
-            assert refusal.value.status == 502
-
-    @pytest.mark.parametrize(
-        "length", [b"", b"-1", b"+1", b"1_0", b"5, 5", b"\xb2", b"0x5", b"5 5", b"9" * 5000], ids=lambda v: v[:9]
-    )
-    def test_a_malformed_length_is_refused(self, length: bytes) -> None:
-        with pytest.raises(BadHead):
-            BodyEnd(parse_response(b"HTTP/1.1 404 \r\nContent-Length: " + length + b"\r\n\r\n"))
-
-    def test_two_lengths_are_refused(self) -> None:
-        with pytest.raises(BadHead):
-            BodyEnd(parse_response(b"HTTP/1.1 404 \r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"))
-
-    @given(st.lists(st.binary(max_size=9) | st.sampled_from((b"\r\n", b"5\r\n", b"0\r\n", b"-1\r\n"))))
-    def test_garbage_is_only_ever_refused(self, chunks: list[bytes]) -> None:
-        try:
-            body, _ = body_of(CHUNKED, chunks)
-        except BadHead:
-            return
-        assert b"".join(chunks).startswith(body)
+    def test_both_must_agree(
+        self, start: bytes, request_lines: tuple[bytes, ...], response: bytes, expected: bool
+    ) -> None:
+        asked = read_request(head(HOST, *request_lines, start=start))
+        assert persists(asked, parse_response(response)) == expected
 
 
 class TestBuilding:
