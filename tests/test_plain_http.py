@@ -29,7 +29,21 @@ from chaosproxy.units import SECOND
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import Options
 
-from .virtual import CLIENT, KEY, MS, SERVER, START, Connection, Network, Peer, profile, request, switching, text
+from .virtual import (
+    CLIENT,
+    KEY,
+    MS,
+    SERVER,
+    START,
+    Connection,
+    Network,
+    Peer,
+    live_rule,
+    profile,
+    request,
+    switching,
+    text,
+)
 from .wire.streams import chop, cuts
 
 HOST = "Host: a"
@@ -286,14 +300,17 @@ class TestTransparency:
         one.dial_answered()
         assert len(one.server.data.partition(b"\r\n\r\n")[2]) == 4_000_000
 
-    def test_a_leg_that_could_not_be_written_to_does_not_keep_the_client_paused(self) -> None:
+    @pytest.mark.parametrize("end", [Connection.fin, Connection.rst])
+    def test_a_leg_that_could_not_be_written_to_does_not_keep_the_client_paused(self, end: Any) -> None:
         net = network()
         one = net.connect()
-        one.send(CLIENT, asks("/1"))
+        one.send(CLIENT, asks("/1", method="POST", body=b"long"))
         one.blocked(SERVER, True)
         one.send(SERVER, answers())
-        one.fin(SERVER)
         assert not one.client.is_read
+        end(one, SERVER)
+        one.send(CLIENT, asks("/2"))
+        assert one.server.data == asks("/2")
         net.end_all()
 
     def test_a_client_that_does_not_read_pauses_the_next_leg_too(self) -> None:
@@ -304,6 +321,108 @@ class TestTransparency:
         one.network.happen(one, lambda now: one.session.receive(SERVER, answers(), now))
         assert one.server.data == asks("/1") + asks("/2")
         assert not one.server.is_read
+
+
+def again(net: Network, one: Connection) -> None:
+    """The request that waited has been taken to the upstream on a leg of its own, and is answered."""
+    before = one.client.data
+    assert len(one.actions(Dial)) == 2
+    one.send(SERVER, answers(b"again"))
+    assert one.client.data == before + answers(b"again")
+    net.end_all()
+
+
+def says_408(one: Connection, side: Any) -> None:
+    one.send(side, answers(b"", status=408))
+
+
+class TestAKeptLeg:
+    """The upstream may end it, or speak on it, at any time before the next request is sent there."""
+
+    ENDS = pytest.mark.parametrize("end", [Connection.fin, Connection.rst, says_408])
+
+    def used(self, net: Network) -> Connection:
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        return one
+
+    @ENDS
+    def test_its_end_while_a_request_waits_for_a_heal_is_none_of_the_clients_business(self, end: Any) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"from": "client", "hits": "new"}))
+        one.send(CLIENT, asks("/2"))
+        end(one, SERVER)
+        assert (one.client.data, one.is_over) == (answers(), False)
+        net.heal()
+        assert one.server.data == asks("/2")
+        again(net, one)
+
+    @ENDS
+    def test_its_end_while_an_upgrade_waits_is_none_of_the_clients_business(self, end: Any) -> None:
+        net = network({"latency": {"delay": "1s", "at": "request"}})
+        one = self.used(net)
+        one.send(CLIENT, request())
+        end(one, SERVER)
+        assert (one.client.data, one.is_over) == (answers(), False)
+        net.wait(SECOND)
+        assert one.server.data == request()
+        one.send(SERVER, switching())
+        assert one.session.state is State.TUNNEL
+        net.end_all()
+
+    def test_its_end_that_a_half_open_keeps_back_lets_go_of_it_before_the_next_dial(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"from": "server"}))
+        net.happen(one, lambda now: one.session.ended(SERVER, now))  # read before the loop could stop reading
+        one.send(CLIENT, asks("/2"))
+        assert one.past_servers[0].fin_at == START
+        net.heal()
+        again(net, one)
+
+    @pytest.mark.parametrize("is_pipelined", [True, False])
+    def test_its_end_behind_a_delayed_answer_is_its_own_only(self, is_pipelined: bool) -> None:
+        net = network(http({"latency": "1s"}, nth=1))
+        one = net.connect()
+        one.send(CLIENT, asks("/1") + asks("/2") * is_pipelined)
+        one.send(SERVER, answers())
+        one.fin(SERVER)
+        net.wait(SECOND)
+        assert one.client.data == answers()
+        one.send(CLIENT, asks("/2") * (not is_pipelined))
+        assert one.server.data == asks("/2")
+        again(net, one)
+
+    @pytest.mark.parametrize("is_pipelined", [True, False])
+    def test_a_second_answer_behind_a_delayed_one_reaches_nobody(self, is_pipelined: bool) -> None:
+        net = network(http({"latency": "1s"}))
+        one = net.connect()
+        one.send(CLIENT, asks("/1") + asks("/2") * is_pipelined)
+        one.send(SERVER, answers(), answers(b"evil")[:20])
+        net.wait(SECOND)
+        assert (one.client.data, one.client.fin_at, one.server.fin_at) == (answers(), net.now, net.now)
+        assert one.server.data == asks("/1")
+
+    def test_a_truncated_end_of_it_does_not_make_the_clients_connection_look_truncated(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.happen(one, lambda now: one.session.ended(SERVER, now, is_truncated=True))
+        one.send(CLIENT, asks("/2", "Connection: close"))
+        one.send(SERVER, answers())
+        assert one.actions(End)[-2:] == [End(CLIENT, notify=True), End(SERVER, notify=True)]
+
+    def test_it_stays_silent_where_a_hang_begins_in_a_half_open(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"hits": "new"}, id="silence"))
+        net.add(live_rule("hang", {}, id="hang", when={"request": "http"}))
+        one.send(CLIENT, asks("/2"))
+        assert one.server.fin_at is None
+        net.heal("silence")
+        assert one.server.fin_at == START
+        net.end_all()
 
 
 class TestEnds:
@@ -714,6 +833,14 @@ class TestFaults:
         assert one.is_over
         assert net.world.totals.requests == {"failed": 1}
 
+    def test_a_hung_client_that_has_said_much_is_read_on_so_that_its_end_is_seen(self) -> None:
+        net = network(http("hang"))
+        one = net.connect()
+        one.send(CLIENT, asks() + b"x" * PIPELINED_BYTES_MAX)
+        one.fin(CLIENT)
+        assert one.client.fin_at == START
+        net.end_all()
+
     def test_reset_is_rst_as_the_request_comes(self) -> None:
         net = network(http("reset", path="/2"))
         one = net.connect()
@@ -927,6 +1054,66 @@ class TestHalfOpen:
         else:
             assert not one.is_over
         net.end_all()
+
+    def test_what_the_loop_had_read_already_waits_for_the_heal_too(self) -> None:
+        net = self.healing(hits="live")
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        self.silent(net)
+        one.read_ahead(SERVER, answers(b"unasked"))
+        one.read_ahead(CLIENT, asks("/2"))
+        assert (one.client.data, one.server.data, one.server.reset_at) == (answers(), asks("/1"), None)
+        net.step("c")
+        assert (one.past_servers[0].reset_at, one.server.data) == (START, asks("/2"))
+        again(net, one)
+
+    def test_a_bad_head_that_the_loop_had_read_already_is_answered_at_the_heal(self) -> None:
+        net = self.healing(hits="live")
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        self.silent(net)
+        one.read_ahead(CLIENT, b"\0")
+        assert one.client.data == answers()
+        net.step("c")
+        assert one.client.data.startswith(answers() + b"HTTP/1.1 400 ")
+
+    def test_an_upload_cut_short_behind_an_early_answer_ends_both_at_the_heal(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/", "Content-Length: 9", method="POST"))
+        net.add(live_rule("half_open", {"from": "client"}))
+        one.send(SERVER, answers())
+        net.happen(one, lambda now: one.session.ended(CLIENT, now))  # read before the loop could stop reading
+        assert (one.client.data, one.client.fin_at, one.server.fin_at) == (answers(), None, None)
+        net.heal()
+        assert (one.client.fin_at, one.server.fin_at) == (START, START)
+
+    def test_a_client_that_left_while_its_upgrade_waited_takes_the_kept_leg_with_it(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"hits": "new"}))
+        one.send(CLIENT, request())
+        one.rst(CLIENT)
+        assert one.server.reset_at is None
+        net.heal()
+        assert (one.server.reset_at, one.is_over) == (START, True)
+
+    def test_one_way_that_lasts_into_an_upgrade_heals_there(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"from": "server", "hits": "live"}))
+        one.send(CLIENT, request())
+        one.send(SERVER, switching() + text("hello"))
+        assert (one.server.data, one.client.data) == (asks("/1") + request(), answers())
+        net.heal()
+        assert one.client.data == answers() + switching() + text("hello")
+        assert len(net.events(Healed)) == 1
 
     def test_a_delay_that_is_over_meanwhile_waits_for_the_heal(self) -> None:
         rules = [http({"latency": "1s"})]
