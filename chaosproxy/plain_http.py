@@ -290,6 +290,8 @@ class PlainHttp(Opening):
         exchange = self.exchange
         if self.state is not State.EXCHANGE or exchange is None or not exchange.is_downloaded:
             return
+        if self._holds_answer:
+            return  # one without a body, that a rule delays
         is_last = self._is_last or not exchange.persists or (self.legs[Side.CLIENT].read_ended and not self._early)
         if is_last:
             by = "proxy" if self._is_last else "client"

@@ -395,6 +395,22 @@ class TestAKeptLeg:
         assert one.server.data == asks("/2")
         again(net, one)
 
+    @pytest.mark.parametrize("status", [204, 200])
+    def test_a_delayed_answer_without_a_body_is_not_lost_to_what_the_client_does_next(self, status: int) -> None:
+        net = network(http({"latency": "1s"}, nth=1))
+        one = net.connect()
+        answer = answers(b"", status=status, length=status == 200)
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answer)
+        one.send(CLIENT, asks("/2"))
+        one.fin(CLIENT)
+        assert (one.client.data, one.server.data) == (b"", asks("/1"))
+        net.wait(SECOND)
+        assert (one.client.data, one.server.data) == (answer, asks("/1") + asks("/2"))
+        one.send(SERVER, answers())
+        assert (one.client.data, one.client.fin_at) == (answer + answers(), net.now)
+        net.end_all()
+
     @pytest.mark.parametrize("is_pipelined", [True, False])
     def test_a_second_answer_behind_a_delayed_one_reaches_nobody(self, is_pipelined: bool) -> None:
         net = network(http({"latency": "1s"}))
