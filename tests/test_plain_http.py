@@ -1106,6 +1106,21 @@ class TestHalfOpen:
         net.heal()
         assert (one.client.fin_at, one.server.fin_at) == (START, START)
 
+    @pytest.mark.parametrize("options", [{"from": "server"}, {}])
+    def test_an_upload_to_an_upstream_that_was_lost_meanwhile_goes_nowhere(self, options: dict[str, Any]) -> None:
+        net = network()
+        one = net.connect()
+        begun = asks("/", "Content-Length: 9", method="POST") + b"123"
+        one.send(CLIENT, begun)
+        net.add(live_rule("half_open", options))
+        one.rst(SERVER)
+        one.read_ahead(CLIENT, b"456")  # where nothing of the client's is kept back, it is read, and nobody is there
+        assert (one.server.data, one.client.data) == (begun, b"")
+        net.heal()
+        assert one.server.data == begun
+        assert one.client.data.startswith(b"HTTP/1.1 502 ")
+        net.end_all()
+
     def test_a_client_that_left_while_its_upgrade_waited_takes_the_kept_leg_with_it(self) -> None:
         net = network()
         one = net.connect()
