@@ -181,7 +181,7 @@ class PlainHttp(Opening):
         if part and not self._has_sent:
             self._upload += part
             self._set_pause(Side.CLIENT, "upload", len(self._upload) >= EARLY_BYTES_MAX)
-        elif part:
+        elif part and not self.legs[Side.SERVER].is_lost:  # where a half-open keeps that from the client, it goes on
             self._actions.append(Send(Side.SERVER, part))
         self._maybe_complete()
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaosproxy import library
@@ -14,6 +14,7 @@ from chaosproxy.events import (
     Dial,
     End,
     Healed,
+    Leg,
     Opened,
     Pause,
     PhaseEntered,
@@ -1236,6 +1237,28 @@ def mutated(stream: bytes, changes: list[Mutation]) -> bytes:
     return stream
 
 
+HAPPENINGS = ["client", "server", "fin", "rst", "block", "unblock", "wait", "step"]
+HAPPENINGS += ["client", "server", "connect", "ahead", "dial", "add", "heal", "drain", "end"]
+SHAPES: list[dict[str, Any]] = [{"leg": leg} for leg in ("client", "server", "both")]
+SHAPES += [{"from": "client"}, {"from": "server"}]
+LIVE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("half_open", {**shape, "mode": mode, "heal": heal, "hits": hits}, {})
+    for shape in SHAPES
+    for mode in ("freeze", "blackhole")
+    for heal in ("flush", "reset", "discard")
+    for hits in ("live", "new", "all")
+]
+OTHERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("latency", {"delay": "300ms"}, {"request": "any"}),
+    ("latency", {"delay": "2s"}, {"request": "http", "first": 1}),
+    ("latency", {"delay": "300ms", "at": "request"}, {}),
+    ("latency", {"delay": "300ms", "at": "response"}, {}),
+    ("hang", {}, {"request": "any"}),
+    ("reject", {"status": 503}, {"request": "http", "nth": 2}),
+    ("reset", {}, {"request": "http"}),
+    ("fin", {"leg": "server", "other": "keep"}, {}),
+    ("close", {"code": 3000}, {}),
+]
 exchanges = st.lists(
     st.tuples(bodies, st.booleans(), bodies, st.sampled_from(["length", "chunked", "interim", "none"])),
     min_size=1,
@@ -1285,18 +1308,18 @@ class TestLaws:
             assert one.actions(Dial) == []
         net.end_all()
 
+    @settings(deadline=None)
     @given(
         st.lists(
-            st.tuples(
-                st.sampled_from(["client", "server", "fin", "rst", "block", "unblock", "wait", "step"]),
-                st.sampled_from([CLIENT, SERVER]),
-                st.integers(0, 11),
-            ),
-            max_size=40,
+            st.tuples(st.sampled_from(HAPPENINGS), st.sampled_from([CLIENT, SERVER]), st.integers(0, 11)), max_size=50
         ),
         st.sampled_from(["flush", "reset", "discard"]),
+        st.lists(st.sampled_from(LIVE) | st.sampled_from(OTHERS), min_size=1, max_size=5),
+        st.booleans(),
     )
-    def test_whatever_happens_nothing_is_left(self, happenings: list[tuple[str, Any, int]], heal: str) -> None:
+    def test_whatever_happens_nothing_is_left(
+        self, happenings: list[tuple[str, Any, int]], heal: str, live: list[Any], accepts: bool
+    ) -> None:
         from_client = [
             asks("/1"),
             asks("/2", method="POST", body=b"hello"),
@@ -1333,13 +1356,34 @@ class TestLaws:
                 {"name": "c", "lasts": "1s", "rules": [http("reset", every=4)]},
                 repeat="forever",
                 starts="launch",
-            )
+            ),
+            accepts_dials=accepts,
         )
         one = net.connect()
         for what, side, number in happenings:
+            ids = [rule.id for rule in net.world.live_rules]
             match what:
+                case "connect" if len(net.connections) < 3:
+                    one = net.connect()
                 case "client":
                     one.send(CLIENT, from_client[number])
+                case "ahead" if not one.peer(side).has_ended and not one.peer(side).is_gone and one.is_connected:
+                    one.read_ahead(side, (from_server if side else from_client)[number])
+                case "dial" if one.is_dialled and not one.is_answered and not one.is_over:
+                    one.dial_answered("refused" if number > 8 else "")
+                case "add":
+                    fault, options, when = live[number % len(live)]
+                    rule = live_rule(fault, options, id="abc"[number % 3], when=when)
+                    net.add(rule, number % 2 * SECOND or None)
+                case "heal" if ids:
+                    net.heal(ids[number % len(ids)])
+                case "drain" if number > 9:
+                    net.drain()
+                case "end" if number > 7:
+                    end = one.session.close if side else one.session.reset
+                    args = (Leg.BOTH, 1000, "", net.now) if side else (Leg.BOTH, net.now, "proxy")
+                    net.perform(one, end(*args))  # type: ignore[operator]
+                    net.run()
                 case "server" if one.is_connected:
                     one.send(SERVER, from_server[number])
                 case "fin" if side is CLIENT or one.is_connected:

@@ -127,14 +127,12 @@ class Talk:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the upstream has nothing to do, and nothing of it is under way to the client."""
+        """Whether the upstream has answered all that came on this leg, and nothing is under way to the client."""
         c = self.connection
-        is_done = (
-            len(self.arrived) == ([0, *(end for _, _, end in self.asked)])[len(self.answered)]
-            if not self.is_open
-            else False
-        )
-        return is_done and c.is_connected and not self.rest and c.client.data == b"".join(self.answered)
+        if self.is_open or self.rest or not c.is_connected or not c.server.data:
+            return False
+        ends = [0, *(end for _, _, end in self.asked)]
+        return len(self.arrived) == ends[len(self.answered)] and c.client.data == b"".join(self.answered)
 
 
 class Machine(RuleBasedStateMachine):
