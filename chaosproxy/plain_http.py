@@ -199,6 +199,7 @@ class PlainHttp(Opening):
         super()._hang()
         self._early.clear()
         self._upload.clear()
+        self._timers.pop((Timer.RESPONSE, Side.SERVER), None)
         for reason in ("early", "upload"):
             self._set_pause(Side.CLIENT, reason, False)
         self._release_kept()

@@ -858,6 +858,18 @@ class TestFaults:
         assert one.client.fin_at == START
         net.end_all()
 
+    def test_what_is_hung_gets_no_delayed_answer_either(self) -> None:
+        net = network(http({"latency": "1s"}))
+        one = net.connect()
+        one.send(CLIENT, asks("/", CHUNKED, method="POST"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"hits": "new"}))
+        one.send(CLIENT, b"no chunk\r\n")  # while such a rule holds, what is malformed is not answered
+        assert one.session.state is State.HUNG
+        net.wait(2 * SECOND)
+        assert one.client.data == b""
+        net.end_all()
+
     def test_reset_is_rst_as_the_request_comes(self) -> None:
         net = network(http("reset", path="/2"))
         one = net.connect()
