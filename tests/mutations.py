@@ -207,6 +207,7 @@ class Many:
         async def work() -> None:
             for _ in left:
                 await self.client()
+                self.on.told.clear()  # it knows the sessions, and would keep them all
 
         await asyncio.gather(*(work() for _ in range(at_once)))
 
@@ -223,9 +224,7 @@ async def through_sockets(seed: int, count: int, *, mutates_answers: bool, growt
             await many.run(max(count // 10, 200))  # what any process keeps once it has begun
             await on.is_empty()
             descriptors, memory = _descriptors(), proportional_kib()
-            for _ in range(10):
-                await many.run(count // 10)
-                on.told.clear()
+            await many.run(count)
             await on.is_empty()
             await comes_true(lambda: not many.servers)
             assert on.proxy.world.sessions == {}
