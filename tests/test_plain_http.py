@@ -630,6 +630,56 @@ class TestEnds:
         assert (one.client.fin_at, one.client.reset_at) == ((cut, None) if length else (None, cut))
 
 
+class TestByHand:
+    """Whatever the exchange has come to, it ends, and what is begun and can be finished in time is."""
+
+    @pytest.mark.parametrize("what", ["drain", "close", "reset"])
+    @pytest.mark.parametrize(
+        "state", ["idle", "head", "waiting", "dialling", "asked", "held", "begun", "early", "hung", "silent"]
+    )
+    def test_it_ends_in_every_state(self, what: str, state: str) -> None:
+        net = network(http({"latency": "2s"}, path="/held"), http("hang", path="/hung"))
+        net.accepts_dials = state != "dialling"
+        one = net.connect()
+        if state != "dialling":
+            one.send(CLIENT, asks("/1"))
+            one.send(SERVER, answers())
+        match state:
+            case "head":
+                one.send(CLIENT, b"GET /x")
+            case "waiting":
+                net.add(live_rule("half_open", {"hits": "new"}))
+                one.send(CLIENT, request())
+            case "dialling" | "asked":
+                one.send(CLIENT, asks("/2"))
+            case "held":
+                one.send(CLIENT, asks("/held"))
+                one.send(SERVER, answers(b"held"))
+            case "begun":
+                one.send(CLIENT, asks("/2"))
+                one.send(SERVER, answers(b"", "Content-Length: 4", length=False))
+            case "early":
+                one.send(CLIENT, asks("/2", "Content-Length: 4", method="POST"))
+                one.send(SERVER, answers())
+            case "hung":
+                one.send(CLIENT, asks("/hung"))
+            case "silent":
+                one.send(CLIENT, asks("/2"))
+                net.add(live_rule("half_open"))
+        if what == "drain":
+            net.drain()
+        else:
+            session = one.session
+            now = net.now
+            net.perform(
+                one,
+                session.close(Leg.BOTH, 1000, "", now) if what == "close" else session.reset(Leg.BOTH, now, "proxy"),
+            )
+        net.wait(2 * REPLY_TIME)
+        assert one.is_over
+        assert one.client.data.endswith(answers(b"held")) == (state == "held" and what != "reset")
+
+
 class TestStrictness:
     def test_a_101_to_a_plain_request_is_502_and_no_tunnel(self) -> None:
         net = network()
@@ -1145,6 +1195,47 @@ class TestHalfOpen:
         assert one.server.reset_at is None
         net.heal()
         assert (one.server.reset_at, one.is_over) == (START, True)
+
+    @pytest.mark.parametrize("order", ["ab", "ba"])
+    def test_one_way_after_the_other_heals(self, order: str) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/", "Content-Length: 6", method="POST") + b"abc")
+        net.add(live_rule("half_open", {"from": "client"}, id="a"))
+        net.add(live_rule("half_open", {"from": "server"}, id="b"))
+        one.send(CLIENT, b"def")
+        one.send(SERVER, answers(b"early"))
+        found = []
+        for each in order:
+            net.heal(each)
+            found.append((one.server.data.endswith(b"abcdef"), one.client.data == answers(b"early")))
+        assert found == [(order == "ab", order == "ba"), (True, True)]
+        one.send(CLIENT, asks("/2"))
+        one.send(SERVER, answers())
+        assert one.client.data == answers(b"early") + answers()
+        net.end_all()
+
+    def test_a_delay_that_is_over_while_the_answers_way_is_lost_waits_for_the_heal(self) -> None:
+        net = network(http({"latency": "1s"}, nth=1))
+        one = net.connect()
+        one.send(CLIENT, asks("/1") + asks("/2"))
+        one.send(SERVER, answers(b"1"))
+        net.add(live_rule("half_open", {"from": "server"}))
+        net.wait(2 * SECOND)
+        assert (one.client.data, one.server.data) == (b"", asks("/1"))
+        net.heal()
+        assert (one.client.data, one.server.data) == (answers(b"1"), asks("/1") + asks("/2"))
+
+    def test_an_upstream_that_resets_while_its_way_is_lost_takes_the_upload_until_the_heal(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/", "Content-Length: 6", method="POST") + b"abc")
+        net.add(live_rule("half_open", {"from": "server"}))
+        one.rst(SERVER)
+        one.send(CLIENT, b"def")
+        assert (one.client.data, one.is_over) == (b"", False)
+        net.heal()
+        assert status_of(one.client) == 502
 
     def test_one_way_that_lasts_into_an_upgrade_heals_there(self) -> None:
         net = network()
