@@ -68,9 +68,9 @@ class PlainHttp(Opening):
 
     @property
     def is_kept(self) -> bool:
-        """Whether the upstream's leg, if there is one, is left from an earlier request and waits for the next."""
+        """Whether the upstream's leg, if there is one, is left from an earlier request and carries nothing."""
         is_unasked = self.state is State.EXCHANGE and (self.wants_dial or not self.is_ruled)
-        return self.state in (State.HEAD, State.ASKED) or is_unasked
+        return self.state in (State.HEAD, State.ASKED, State.HUNG) or is_unasked
 
     def rule(self, question: bytes, delays: list[Delay], now: int) -> None:
         """The world has decided: rules that answer or hold the request follow, then `dial` unless one does."""

@@ -441,6 +441,18 @@ class TestAKeptLeg:
         assert one.server.fin_at == START
         net.end_all()
 
+    @pytest.mark.parametrize("end", [Connection.fin, Connection.rst])
+    def test_its_end_while_a_hung_request_is_half_open_stays_secret(self, end: Any) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"hits": "new"}, id="silence"))
+        net.add(live_rule("hang", {}, id="hang", when={"request": "http"}))
+        one.send(CLIENT, asks("/2"))
+        end(one, SERVER)
+        net.heal("silence")
+        assert (one.client.data, one.client.reset_at, one.is_over) == (answers(), None, False)
+        net.end_all()
+
 
 class TestEnds:
     def test_a_clients_half_close_reaches_the_upstream_and_the_response_the_client(self) -> None:
