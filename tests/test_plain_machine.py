@@ -77,7 +77,7 @@ class Talk:
     @property
     def is_mid_head(self) -> bool:
         begins = [0, *(end for _, _, end in self.asked)]
-        return any(begin < len(self.sent) < head for begin, (_, head, _) in zip(begins, self.asked, strict=False))
+        return any(begin <= len(self.sent) < head for begin, (_, head, _) in zip(begins, self.asked, strict=False))
 
     def send(self, keep: int = 0) -> None:
         cut = max(0, len(self.plan) - keep)
