@@ -35,7 +35,7 @@ from .world import Told
 HANDSHAKE_BOUNDS = tuple(
     round(bound * SECOND) for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 )
-_OUTCOMES = ("opened", "failed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
+_OUTCOMES = ("opened", "failed", "dismissed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
 _REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "failed")
 _ENDINGS = frozenset({"fin", "reset", "timeout", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
 _INITIATORS = frozenset({"client", "server", "rule", "proxy"})

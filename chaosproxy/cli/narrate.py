@@ -35,6 +35,7 @@ from ..events import (
     Subscribed,
     Suppressed,
     Unjudged,
+    Unsubscribed,
 )
 from ..opening import PLAINTEXT
 from ..problems import escape
@@ -229,6 +230,8 @@ def _line_of_one(name: str, event: Event) -> Line:
             return Line(f"{name} established")
         case Subscribed(channel):
             return Line(f"{name} subscribed to {shown(channel)}")
+        case Unsubscribed(channel):
+            return Line(f"{name} left {shown(channel)}")
         case Framed(side, opcode, size, event_name):
             more = f" {shown(event_name)}" if event_name else ""
             return Line(f"{name}: {opcode} of {size} bytes from the {side.label}{more}", is_detail=True)

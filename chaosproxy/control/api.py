@@ -8,7 +8,7 @@ from time import monotonic_ns
 
 from aiohttp import web
 
-from ..events import Leg
+from ..effects import Leg
 from ..journal import Journal
 from ..metrics import Metrics
 from ..opaque import rule_misfits
@@ -122,6 +122,9 @@ class Api:
             key = "event" if rule.when.event is not None else "channel"
             problem = f"{key}: needs protocol: at the top of the profile (one of {', '.join(PROTOCOLS)})"
             raise Refused(422, "the order is not valid", [{"path": f"rule.when.{key}", "message": problem}])
+        if rule.fault.protocol and not profile.protocol:
+            problem = f"{rule.fault_name} needs protocol: {rule.fault.protocol} at the top of the profile"
+            raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": problem}])
         if lack := self._proxy.security.lacks(rule.fault):
             raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
         if rule.id and rule.id in {other.id for other in profile.every_rule()}:
