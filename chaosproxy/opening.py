@@ -197,7 +197,7 @@ class Opening(Handshake):
     # -- heads ------------------------------------------------------------------------------------------------------
 
     def _read_request(self, data: bytes) -> None:
-        if self.is_waiting:
+        if self.is_waiting or self.blocks(Side.CLIENT):
             self._early += data  # read before the loop could stop reading
             return
         if data[0] == _TLS_HELLO and not self._reader.begun:

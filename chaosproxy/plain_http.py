@@ -10,7 +10,7 @@ from .events import Action, Dial, Dialled, Event, Pause, Responded, Send
 from .exchange import Exchange
 from .legs import REPLY_TIME, Fate, LegState, State, Timer
 from .link import Link
-from .opening import EARLY_BYTES_MAX, HEAD_TIME, UNREACHED, Opening
+from .opening import EARLY_BYTES_MAX, UNREACHED, Opening
 from .tally import Tally
 from .wire.frames import SIDES, Side
 from .wire.http import BadHead, HeadReader, Request, build_answer
@@ -63,7 +63,14 @@ class PlainHttp(Opening):
     def has_upstream(self) -> bool:
         """Whether the leg of an earlier request can take this one."""
         leg = self.legs[Side.SERVER]
-        return leg.is_connected and leg.fate is Fate.OPEN and not leg.read_ended and not leg.write_ended
+        is_open = leg.is_connected and leg.fate is Fate.OPEN and not leg.read_ended and not leg.write_ended
+        return is_open and not self._late
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the upstream's leg, if there is one, is left from an earlier request and waits for the next."""
+        is_unasked = self.state is State.EXCHANGE and (self.wants_dial or not self.is_ruled)
+        return self.state in (State.HEAD, State.ASKED) or is_unasked
 
     def rule(self, question: bytes, delays: list[Delay], now: int) -> None:
         """The world has decided: rules that answer or hold the request follow, then `dial` unless one does."""
@@ -125,10 +132,27 @@ class PlainHttp(Opening):
 
     def _renew_server(self) -> None:
         """The next leg to the upstream starts afresh, but for what keeps it from being read."""
+        self._let_go_of_kept()
         pauses = self.legs[Side.SERVER].pauses
         self.legs[Side.SERVER] = LegState()
         self.legs[Side.SERVER].pauses = pauses
-        self._set_pause(Side.CLIENT, "peer", False)  # the leg that could not be written to is gone
+
+    def _hear_unasked(self, data: bytes) -> None:
+        if self.blocks(Side.SERVER):
+            self._keep_late(data)
+        else:
+            self._let_go_of_kept()
+
+    def _let_go_of_kept(self) -> None:
+        """The upstream has ended the leg that was kept, or has spoken on it unasked: the next request dials anew."""
+        server = self.legs[Side.SERVER]
+        if server.is_connected and server.read_ended:
+            self._finish_leg(Side.SERVER)
+        elif server.is_connected:
+            self._reset_leg(Side.SERVER)
+        self._take_late()
+        self.legs[Side.CLIENT].notifies = True  # how that leg has ended says nothing of the client's
+        self._set_pause(Side.CLIENT, "peer", False)  # nothing is written there any more
 
     # -- the request ------------------------------------------------------------------------------------------------
 
@@ -157,7 +181,7 @@ class PlainHttp(Opening):
         if part and not self._has_sent:
             self._upload += part
             self._set_pause(Side.CLIENT, "upload", len(self._upload) >= EARLY_BYTES_MAX)
-        elif part:
+        elif part and not self.legs[Side.SERVER].is_lost:  # where a half-open keeps that from the client, it goes on
             self._actions.append(Send(Side.SERVER, part))
         self._maybe_complete()
 
@@ -173,8 +197,18 @@ class PlainHttp(Opening):
 
     def _hang(self) -> None:
         super()._hang()
-        if self.legs[Side.SERVER].is_connected:
-            self._release(Side.SERVER)  # of an earlier request
+        self._early.clear()
+        self._upload.clear()
+        self._timers.pop((Timer.RESPONSE, Side.SERVER), None)
+        for reason in ("early", "upload"):
+            self._set_pause(Side.CLIENT, reason, False)
+        self._release_kept()
+
+    def _release_kept(self) -> None:
+        """What is never answered needs no leg that an earlier request has left."""
+        if self.legs[Side.SERVER].is_connected and not self.blocks(Side.SERVER):
+            self._release(Side.SERVER)
+            self._set_pause(Side.CLIENT, "peer", False)
 
     def _send_request(self) -> None:
         self._has_sent = True
@@ -246,20 +280,23 @@ class PlainHttp(Opening):
         except BadHead as bad:
             self._fail(bad.reason)
             return
-        self._maybe_complete()
-        if late and self.state is State.EXCHANGE:
-            self._take_download(late)
-        if self.state is State.EXCHANGE and self.legs[Side.SERVER].read_ended:
-            self._server_ended()
+        if late:
+            self._take_download(late)  # before the next request: it is of this answer, or too much
+        else:
+            self._maybe_complete()
+        self._follow_server_end()
 
     def _maybe_complete(self) -> None:
         """Go on to the next request where both ways are complete; end where there can be none."""
         exchange = self.exchange
         if self.state is not State.EXCHANGE or exchange is None or not exchange.is_downloaded:
             return
+        if self._holds_answer:
+            return  # one without a body, that a rule delays
         is_last = self._is_last or not exchange.persists or (self.legs[Side.CLIENT].read_ended and not self._early)
         if is_last:
-            self._start_ending("server" if not exchange.persists else "client", "fin")
+            by = "proxy" if self._is_last else "client"
+            self._start_ending(by if exchange.persists else "server", "fin")
             for side in SIDES:
                 self._finish_leg(side)
         elif exchange.is_uploaded:
@@ -287,6 +324,13 @@ class PlainHttp(Opening):
     def _client_ended(self) -> None:
         self._maybe_end_upload()
         self._maybe_complete()
+
+    def _follow_server_end(self) -> None:
+        """The upstream's end, which came while its answer was kept back."""
+        if self.legs[Side.SERVER].read_ended and self.is_kept:
+            self._let_go_of_kept()
+        elif self.legs[Side.SERVER].read_ended and self.state is State.EXCHANGE:
+            self._server_ended()
 
     def _server_ended(self) -> None:
         """The upstream has sent FIN, or is lost: its answer is complete by that, or cut short, or there is none."""
@@ -339,57 +383,3 @@ class PlainHttp(Opening):
         self._start_ending("proxy", "reset" if is_cut else "fin")
         for side in SIDES:
             (self._reset_leg if is_cut else self._finish_leg)(side)
-
-    def _go_on_healed(self) -> None:
-        """Go on with what a half-open kept back; what ended meanwhile ends behind what came before."""
-        if self.legs[Side.CLIENT].is_lost:
-            if not self.blocks(Side.CLIENT):
-                self._start_ending("client", "reset")
-                self._reset_leg(Side.SERVER)
-            return
-        if self.state is State.HEAD:
-            self._go_on_idle()
-            return
-        if not self.blocks(Side.CLIENT):
-            self._go_on_asking()
-        if self.state is State.EXCHANGE and not self.blocks(Side.SERVER):
-            self._go_on_answering()
-
-    def _go_on_idle(self) -> None:
-        client, server = self.legs
-        if server.read_ended and not self.blocks(Side.SERVER):
-            self._finish_leg(Side.SERVER)
-        if self.blocks(Side.CLIENT):
-            return
-        if client.read_ended:
-            self._end_idle()
-        elif self._reader.begun:
-            self._timers.setdefault((Timer.HEAD, Side.CLIENT), self._now + HEAD_TIME)
-
-    def _go_on_asking(self) -> None:
-        """What the client sent gets through again."""
-        server = self.legs[Side.SERVER]
-        if server.is_connected and not self._has_sent and not self.wants_dial and not server.is_lost:
-            self._send_request()
-        early = bytes(self._early)
-        self._early.clear()
-        if early:
-            self._set_pause(Side.CLIENT, "early", False)
-            self._take_upload(early)
-        self._maybe_end_upload()
-
-    def _go_on_answering(self) -> None:
-        """What the upstream sent gets through again."""
-        server = self.legs[Side.SERVER]
-        if self._holds_answer:
-            if (Timer.RESPONSE, Side.SERVER) not in self._timers:
-                self._release_answer()
-            return
-        if late := self._take_late():
-            self._take_download(late)
-        if self.state is not State.EXCHANGE or self.wants_dial:
-            return
-        if server.is_lost and not self._has_sent:
-            self._fail("the upstream can't be reached", UNREACHED)
-        elif server.read_ended:
-            self._server_ended()

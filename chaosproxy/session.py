@@ -99,8 +99,8 @@ class Session(Endings):
                 self._carry(side, data)
             case State.HEAD if side is Side.CLIENT:
                 self._read_request(data)
-            case State.HEAD:
-                self._reset_leg(Side.SERVER)  # it speaks without being asked
+            case _ if side is Side.SERVER and self.is_kept:
+                self._hear_unasked(data)
             case State.EXCHANGE if side is Side.CLIENT:
                 self._take_upload(data)
             case State.EXCHANGE:
@@ -140,8 +140,8 @@ class Session(Endings):
                 self._finish_leg(side)
             case _ if self.blocks(side) or (self._kept_answer and side is Side.SERVER):
                 pass  # remembered; performed at heal, or behind the answer
-            case State.HEAD if side is Side.SERVER:
-                self._finish_leg(side)  # the next request dials anew
+            case _ if side is Side.SERVER and self.is_kept:
+                self._let_go_of_kept()
             case State.HEAD:
                 self._end_idle()
             case State.EXCHANGE if side is Side.SERVER:
@@ -176,10 +176,10 @@ class Session(Endings):
         is_answered = self._kept_answer is not None
         if self.state in (State.DIALLING, State.ANSWER, State.REFUSED) and side is Side.SERVER and not is_answered:
             self._upstream_failed("the upstream reset the connection before its answer was complete")
+        elif side is Side.SERVER and self.is_kept:
+            self._let_go_of_kept()
         elif self.state is State.EXCHANGE and side is Side.SERVER:
             self._server_ended()
-        elif self.state is State.HEAD and side is Side.SERVER:
-            pass  # the next request dials anew
         elif self.state is not State.ENDING:  # there each leg ends in its own way
             self._pass_loss(side, error)
         self._maybe_release()
@@ -241,7 +241,7 @@ class Session(Endings):
         self._now = now
         self._heal_handshake(link.rule.id)
         is_silent = link.rule.id in self._silences
-        if link.has_acted and (is_silent or self.state is not State.ENDING):
+        if is_silent or (link.has_acted and self.state is not State.ENDING):
             self.events.append(Healed(link.rule.id, link.fault.name))
         self._forget_plans(link)
         self._end_silence(link)

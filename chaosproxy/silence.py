@@ -10,7 +10,7 @@ from .effects import Heal, Mode, Other, Silence
 from .engine import Direction
 from .legs import Fate, State, Timer
 from .link import Link
-from .opening import UNREACHED
+from .opening import HEAD_TIME, UNREACHED
 from .plain_http import PlainHttp
 from .tally import Tally
 from .wire.frames import SIDES, Side
@@ -142,15 +142,67 @@ class Silencing(PlainHttp):
             case State.ANSWER | State.REFUSED:
                 self._proceed()
             case State.EXCHANGE | State.HEAD:
-                self._go_on_healed()
+                self._go_on_plain()
             case State.ASKED | State.DIALLING if self.legs[Side.CLIENT].is_lost and not self.blocks(Side.CLIENT):
                 self._start_ending("client", "reset")
+                self._reset_leg(Side.SERVER)
             case _ if self._silences:
                 pass
             case State.DIALLING if self.legs[Side.SERVER].is_lost:
                 self._upstream_failed("the upstream can't be reached", UNREACHED)
-            case State.HUNG if self.legs[Side.CLIENT].read_ended:
-                self._start_ending("client", "fin")
-                self._finish_leg(Side.CLIENT)
+            case State.HUNG:
+                self._release_kept()
+                if self.legs[Side.CLIENT].read_ended:
+                    self._start_ending("client", "fin")
+                    self._finish_leg(Side.CLIENT)
             case _:
                 pass
+
+    def _go_on_plain(self) -> None:
+        """Go on with plain HTTP that was kept back; what ended meanwhile ends behind what came before."""
+        if self.legs[Side.CLIENT].is_lost:
+            if not self.blocks(Side.CLIENT):
+                self._start_ending("client", "reset")
+                self._reset_leg(Side.SERVER)
+            return
+        if not self.blocks(Side.CLIENT):
+            self._go_on_asking()
+        if not self.blocks(Side.SERVER):
+            self._go_on_answering()
+
+    def _go_on_asking(self) -> None:
+        """What the client sent gets through again."""
+        client, server = self.legs
+        early = bytes(self._early)
+        self._early.clear()
+        self._set_pause(Side.CLIENT, "early", False)
+        if self.state is State.HEAD:
+            if early:
+                self._read_request(early)
+            if self.state is State.HEAD and client.read_ended:
+                self._end_idle()
+            elif self.state is State.HEAD and self._reader.begun:
+                self._timers.setdefault((Timer.HEAD, Side.CLIENT), self._now + HEAD_TIME)
+            return
+        if server.is_connected and not self._has_sent and not self.is_kept and not server.is_lost:
+            self._send_request()
+        if early:
+            self._take_upload(early)
+        if client.read_ended:
+            self._client_ended()
+
+    def _go_on_answering(self) -> None:
+        """What the upstream sent gets through again."""
+        if self.state is State.EXCHANGE and self._holds_answer:
+            if (Timer.RESPONSE, Side.SERVER) not in self._timers:
+                self._release_answer()
+            return
+        late = self._take_late()
+        if late and self.is_kept:
+            self._let_go_of_kept()
+        elif late and self.state is State.EXCHANGE:
+            self._take_download(late)
+        if self.legs[Side.SERVER].is_lost and self.state is State.EXCHANGE and not (self.is_kept or self._has_sent):
+            self._fail("the upstream can't be reached", UNREACHED)
+        else:
+            self._follow_server_end()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaosproxy import library
@@ -14,6 +14,7 @@ from chaosproxy.events import (
     Dial,
     End,
     Healed,
+    Leg,
     Opened,
     Pause,
     PhaseEntered,
@@ -29,7 +30,21 @@ from chaosproxy.units import SECOND
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import Options
 
-from .virtual import CLIENT, KEY, MS, SERVER, START, Connection, Network, Peer, profile, request, switching, text
+from .virtual import (
+    CLIENT,
+    KEY,
+    MS,
+    SERVER,
+    START,
+    Connection,
+    Network,
+    Peer,
+    live_rule,
+    profile,
+    request,
+    switching,
+    text,
+)
 from .wire.streams import chop, cuts
 
 HOST = "Host: a"
@@ -286,14 +301,17 @@ class TestTransparency:
         one.dial_answered()
         assert len(one.server.data.partition(b"\r\n\r\n")[2]) == 4_000_000
 
-    def test_a_leg_that_could_not_be_written_to_does_not_keep_the_client_paused(self) -> None:
+    @pytest.mark.parametrize("end", [Connection.fin, Connection.rst])
+    def test_a_leg_that_could_not_be_written_to_does_not_keep_the_client_paused(self, end: Any) -> None:
         net = network()
         one = net.connect()
-        one.send(CLIENT, asks("/1"))
+        one.send(CLIENT, asks("/1", method="POST", body=b"long"))
         one.blocked(SERVER, True)
         one.send(SERVER, answers())
-        one.fin(SERVER)
         assert not one.client.is_read
+        end(one, SERVER)
+        one.send(CLIENT, asks("/2"))
+        assert one.server.data == asks("/2")
         net.end_all()
 
     def test_a_client_that_does_not_read_pauses_the_next_leg_too(self) -> None:
@@ -304,6 +322,124 @@ class TestTransparency:
         one.network.happen(one, lambda now: one.session.receive(SERVER, answers(), now))
         assert one.server.data == asks("/1") + asks("/2")
         assert not one.server.is_read
+
+
+def again(net: Network, one: Connection) -> None:
+    """The request that waited has been taken to the upstream on a leg of its own, and is answered."""
+    before = one.client.data
+    assert len(one.actions(Dial)) == 2
+    one.send(SERVER, answers(b"again"))
+    assert one.client.data == before + answers(b"again")
+    net.end_all()
+
+
+def says_408(one: Connection, side: Any) -> None:
+    one.send(side, answers(b"", status=408))
+
+
+class TestAKeptLeg:
+    """The upstream may end it, or speak on it, at any time before the next request is sent there."""
+
+    ENDS = pytest.mark.parametrize("end", [Connection.fin, Connection.rst, says_408])
+
+    def used(self, net: Network) -> Connection:
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        return one
+
+    @ENDS
+    def test_its_end_while_a_request_waits_for_a_heal_is_none_of_the_clients_business(self, end: Any) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"from": "client", "hits": "new"}))
+        one.send(CLIENT, asks("/2"))
+        end(one, SERVER)
+        assert (one.client.data, one.is_over) == (answers(), False)
+        net.heal()
+        assert one.server.data == asks("/2")
+        again(net, one)
+
+    @ENDS
+    def test_its_end_while_an_upgrade_waits_is_none_of_the_clients_business(self, end: Any) -> None:
+        net = network({"latency": {"delay": "1s", "at": "request"}})
+        one = self.used(net)
+        one.send(CLIENT, request())
+        end(one, SERVER)
+        assert (one.client.data, one.is_over) == (answers(), False)
+        net.wait(SECOND)
+        assert one.server.data == request()
+        one.send(SERVER, switching())
+        assert one.session.state is State.TUNNEL
+        net.end_all()
+
+    def test_its_end_that_a_half_open_keeps_back_lets_go_of_it_before_the_next_dial(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"from": "server"}))
+        net.happen(one, lambda now: one.session.ended(SERVER, now))  # read before the loop could stop reading
+        one.send(CLIENT, asks("/2"))
+        assert one.past_servers[0].fin_at == START
+        net.heal()
+        again(net, one)
+
+    @pytest.mark.parametrize("is_pipelined", [True, False])
+    def test_its_end_behind_a_delayed_answer_is_its_own_only(self, is_pipelined: bool) -> None:
+        net = network(http({"latency": "1s"}, nth=1))
+        one = net.connect()
+        one.send(CLIENT, asks("/1") + asks("/2") * is_pipelined)
+        one.send(SERVER, answers())
+        one.fin(SERVER)
+        net.wait(SECOND)
+        assert one.client.data == answers()
+        one.send(CLIENT, asks("/2") * (not is_pipelined))
+        assert one.server.data == asks("/2")
+        again(net, one)
+
+    @pytest.mark.parametrize("status", [204, 200])
+    def test_a_delayed_answer_without_a_body_is_not_lost_to_what_the_client_does_next(self, status: int) -> None:
+        net = network(http({"latency": "1s"}, nth=1))
+        one = net.connect()
+        answer = answers(b"", status=status, length=status == 200)
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answer)
+        one.send(CLIENT, asks("/2"))
+        one.fin(CLIENT)
+        assert (one.client.data, one.server.data) == (b"", asks("/1"))
+        net.wait(SECOND)
+        assert (one.client.data, one.server.data) == (answer, asks("/1") + asks("/2"))
+        one.send(SERVER, answers())
+        assert (one.client.data, one.client.fin_at) == (answer + answers(), net.now)
+        net.end_all()
+
+    @pytest.mark.parametrize("is_pipelined", [True, False])
+    def test_a_second_answer_behind_a_delayed_one_reaches_nobody(self, is_pipelined: bool) -> None:
+        net = network(http({"latency": "1s"}))
+        one = net.connect()
+        one.send(CLIENT, asks("/1") + asks("/2") * is_pipelined)
+        one.send(SERVER, answers(), answers(b"evil")[:20])
+        net.wait(SECOND)
+        assert (one.client.data, one.client.fin_at, one.server.fin_at) == (answers(), net.now, net.now)
+        assert one.server.data == asks("/1")
+
+    def test_a_truncated_end_of_it_does_not_make_the_clients_connection_look_truncated(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.happen(one, lambda now: one.session.ended(SERVER, now, is_truncated=True))
+        one.send(CLIENT, asks("/2", "Connection: close"))
+        one.send(SERVER, answers())
+        assert one.actions(End)[-2:] == [End(CLIENT, notify=True), End(SERVER, notify=True)]
+
+    def test_it_stays_silent_where_a_hang_begins_in_a_half_open(self) -> None:
+        net = network()
+        one = self.used(net)
+        net.add(live_rule("half_open", {"hits": "new"}, id="silence"))
+        net.add(live_rule("hang", {}, id="hang", when={"request": "http"}))
+        one.send(CLIENT, asks("/2"))
+        assert one.server.fin_at is None
+        net.heal("silence")
+        assert one.server.fin_at == START
+        net.end_all()
 
 
 class TestEnds:
@@ -714,6 +850,26 @@ class TestFaults:
         assert one.is_over
         assert net.world.totals.requests == {"failed": 1}
 
+    def test_a_hung_client_that_has_said_much_is_read_on_so_that_its_end_is_seen(self) -> None:
+        net = network(http("hang"))
+        one = net.connect()
+        one.send(CLIENT, asks() + b"x" * PIPELINED_BYTES_MAX)
+        one.fin(CLIENT)
+        assert one.client.fin_at == START
+        net.end_all()
+
+    def test_what_is_hung_gets_no_delayed_answer_either(self) -> None:
+        net = network(http({"latency": "1s"}))
+        one = net.connect()
+        one.send(CLIENT, asks("/", CHUNKED, method="POST"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"hits": "new"}))
+        one.send(CLIENT, b"no chunk\r\n")  # while such a rule holds, what is malformed is not answered
+        assert one.session.state is State.HUNG
+        net.wait(2 * SECOND)
+        assert one.client.data == b""
+        net.end_all()
+
     def test_reset_is_rst_as_the_request_comes(self) -> None:
         net = network(http("reset", path="/2"))
         one = net.connect()
@@ -928,6 +1084,81 @@ class TestHalfOpen:
             assert not one.is_over
         net.end_all()
 
+    def test_what_the_loop_had_read_already_waits_for_the_heal_too(self) -> None:
+        net = self.healing(hits="live")
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        self.silent(net)
+        one.read_ahead(SERVER, answers(b"unasked"))
+        one.read_ahead(CLIENT, asks("/2"))
+        assert (one.client.data, one.server.data, one.server.reset_at) == (answers(), asks("/1"), None)
+        net.step("c")
+        assert (one.past_servers[0].reset_at, one.server.data) == (START, asks("/2"))
+        again(net, one)
+
+    def test_a_bad_head_that_the_loop_had_read_already_is_answered_at_the_heal(self) -> None:
+        net = self.healing(hits="live")
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        self.silent(net)
+        one.read_ahead(CLIENT, b"\0")
+        assert one.client.data == answers()
+        net.step("c")
+        assert one.client.data.startswith(answers() + b"HTTP/1.1 400 ")
+
+    def test_an_upload_cut_short_behind_an_early_answer_ends_both_at_the_heal(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/", "Content-Length: 9", method="POST"))
+        net.add(live_rule("half_open", {"from": "client"}))
+        one.send(SERVER, answers())
+        net.happen(one, lambda now: one.session.ended(CLIENT, now))  # read before the loop could stop reading
+        assert (one.client.data, one.client.fin_at, one.server.fin_at) == (answers(), None, None)
+        net.heal()
+        assert (one.client.fin_at, one.server.fin_at) == (START, START)
+
+    @pytest.mark.parametrize("options", [{"from": "server"}, {}])
+    def test_an_upload_to_an_upstream_that_was_lost_meanwhile_goes_nowhere(self, options: dict[str, Any]) -> None:
+        net = network()
+        one = net.connect()
+        begun = asks("/", "Content-Length: 9", method="POST") + b"123"
+        one.send(CLIENT, begun)
+        net.add(live_rule("half_open", options))
+        one.rst(SERVER)
+        one.read_ahead(CLIENT, b"456")  # where nothing of the client's is kept back, it is read, and nobody is there
+        assert (one.server.data, one.client.data) == (begun, b"")
+        net.heal()
+        assert one.server.data == begun
+        assert one.client.data.startswith(b"HTTP/1.1 502 ")
+        net.end_all()
+
+    def test_a_client_that_left_while_its_upgrade_waited_takes_the_kept_leg_with_it(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"hits": "new"}))
+        one.send(CLIENT, request())
+        one.rst(CLIENT)
+        assert one.server.reset_at is None
+        net.heal()
+        assert (one.server.reset_at, one.is_over) == (START, True)
+
+    def test_one_way_that_lasts_into_an_upgrade_heals_there(self) -> None:
+        net = network()
+        one = net.connect()
+        one.send(CLIENT, asks("/1"))
+        one.send(SERVER, answers())
+        net.add(live_rule("half_open", {"from": "server", "hits": "live"}))
+        one.send(CLIENT, request())
+        one.send(SERVER, switching() + text("hello"))
+        assert (one.server.data, one.client.data) == (asks("/1") + request(), answers())
+        net.heal()
+        assert one.client.data == answers() + switching() + text("hello")
+        assert len(net.events(Healed)) == 1
+
     def test_a_delay_that_is_over_meanwhile_waits_for_the_heal(self) -> None:
         rules = [http({"latency": "1s"})]
         net = Network(
@@ -1018,6 +1249,28 @@ def mutated(stream: bytes, changes: list[Mutation]) -> bytes:
     return stream
 
 
+HAPPENINGS = ["client", "server", "fin", "rst", "block", "unblock", "wait", "step"]
+HAPPENINGS += ["client", "server", "connect", "ahead", "dial", "add", "heal", "drain", "end"]
+SHAPES: list[dict[str, Any]] = [{"leg": leg} for leg in ("client", "server", "both")]
+SHAPES += [{"from": "client"}, {"from": "server"}]
+LIVE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("half_open", {**shape, "mode": mode, "heal": heal, "hits": hits}, {})
+    for shape in SHAPES
+    for mode in ("freeze", "blackhole")
+    for heal in ("flush", "reset", "discard")
+    for hits in ("live", "new", "all")
+]
+OTHERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("latency", {"delay": "300ms"}, {"request": "any"}),
+    ("latency", {"delay": "2s"}, {"request": "http", "first": 1}),
+    ("latency", {"delay": "300ms", "at": "request"}, {}),
+    ("latency", {"delay": "300ms", "at": "response"}, {}),
+    ("hang", {}, {"request": "any"}),
+    ("reject", {"status": 503}, {"request": "http", "nth": 2}),
+    ("reset", {}, {"request": "http"}),
+    ("fin", {"leg": "server", "other": "keep"}, {}),
+    ("close", {"code": 3000}, {}),
+]
 exchanges = st.lists(
     st.tuples(bodies, st.booleans(), bodies, st.sampled_from(["length", "chunked", "interim", "none"])),
     min_size=1,
@@ -1067,18 +1320,18 @@ class TestLaws:
             assert one.actions(Dial) == []
         net.end_all()
 
+    @settings(deadline=None)
     @given(
         st.lists(
-            st.tuples(
-                st.sampled_from(["client", "server", "fin", "rst", "block", "unblock", "wait", "step"]),
-                st.sampled_from([CLIENT, SERVER]),
-                st.integers(0, 11),
-            ),
-            max_size=40,
+            st.tuples(st.sampled_from(HAPPENINGS), st.sampled_from([CLIENT, SERVER]), st.integers(0, 11)), max_size=50
         ),
         st.sampled_from(["flush", "reset", "discard"]),
+        st.lists(st.sampled_from(LIVE) | st.sampled_from(OTHERS), min_size=1, max_size=5),
+        st.booleans(),
     )
-    def test_whatever_happens_nothing_is_left(self, happenings: list[tuple[str, Any, int]], heal: str) -> None:
+    def test_whatever_happens_nothing_is_left(
+        self, happenings: list[tuple[str, Any, int]], heal: str, live: list[Any], accepts: bool
+    ) -> None:
         from_client = [
             asks("/1"),
             asks("/2", method="POST", body=b"hello"),
@@ -1115,13 +1368,34 @@ class TestLaws:
                 {"name": "c", "lasts": "1s", "rules": [http("reset", every=4)]},
                 repeat="forever",
                 starts="launch",
-            )
+            ),
+            accepts_dials=accepts,
         )
         one = net.connect()
         for what, side, number in happenings:
+            ids = [rule.id for rule in net.world.live_rules]
             match what:
+                case "connect" if len(net.connections) < 3:
+                    one = net.connect()
                 case "client":
                     one.send(CLIENT, from_client[number])
+                case "ahead" if not one.peer(side).has_ended and not one.peer(side).is_gone and one.is_connected:
+                    one.read_ahead(side, (from_server if side else from_client)[number])
+                case "dial" if one.is_dialled and not one.is_answered and not one.is_over:
+                    one.dial_answered("refused" if number > 8 else "")
+                case "add":
+                    fault, options, when = live[number % len(live)]
+                    rule = live_rule(fault, options, id="abc"[number % 3], when=when)
+                    net.add(rule, number % 2 * SECOND or None)
+                case "heal" if ids:
+                    net.heal(ids[number % len(ids)])
+                case "drain" if number > 9:
+                    net.drain()
+                case "end" if number > 7:
+                    end = one.session.close if side else one.session.reset
+                    args = (Leg.BOTH, 1000, "", net.now) if side else (Leg.BOTH, net.now, "proxy")
+                    net.perform(one, end(*args))  # type: ignore[operator]
+                    net.run()
                 case "server" if one.is_connected:
                     one.send(SERVER, from_server[number])
                 case "fin" if side is CLIENT or one.is_connected:

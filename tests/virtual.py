@@ -443,10 +443,13 @@ class Network:
             self._is_performing = False
 
     def perform(self, connection: Connection, actions: list[Action]) -> None:
-        for action in actions:
+        for index, action in enumerate(actions):
             connection.log.append((self.now, action))
             self.log.append((connection, action))
             self._act(connection, action)
+            if isinstance(action, Release | Reset) and not (action.side is SERVER and Dial() in actions[index:]):
+                # Our transport reports its own end, as the loops do, unless another has taken its place by then.
+                assert connection.session.lost(action.side, self.now, "closed") == []
         session = connection.session
         connection.timer = session.deadline
         for side in SIDES:
@@ -490,17 +493,15 @@ class Network:
                 peer.fin_at = self.now
             case Release():
                 peer.fin_at = self.now if peer.fin_at is None else peer.fin_at
-                self._let_go(connection, side, "closed")
+                self._let_go(peer)
             case Reset():
                 peer.reset_at = self.now
-                self._let_go(connection, side, "reset")
+                self._let_go(peer)
 
-    def _let_go(self, connection: Connection, side: Side, how: str) -> None:
-        """Our transport reports its own end, as the loops do; the session must know already."""
-        peer = connection.peer(side)
+    @staticmethod
+    def _let_go(peer: Peer) -> None:
         peer.is_gone = True
         peer.outbox.clear()
-        assert connection.session.lost(side, self.now, how) == []
 
     # -- laws at the end --------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length"}
+_END_TO_END = {b"host", b"origin", b"cookie", b"authorization", b"content-length", b"transfer-encoding"}
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)  # and any answer to HEAD
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 

@@ -378,6 +378,26 @@ class TestTransparency:
 
         run(loop, tell())
 
+    @pytest.mark.parametrize("rules", [[], [{"latency": "50ms", "when": {"request": "http"}}]])
+    def test_each_leg_that_the_upstream_ends_is_ended_before_the_next_is_dialled(self, loop: str, rules: Any) -> None:
+        asked, answer = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+        async def story() -> None:
+            async with stage({"rules": rules}) as on:
+                client = await Peer.connect(on.proxy.port)
+                for _ in range(5):
+                    await client.send(asked)
+                    server = await on.upstream.accept()
+                    await server.exactly(len(asked))
+                    await server.send(answer)
+                    server.end()
+                    assert await client.exactly(len(answer)) == answer
+                    assert await server.rest() == b""
+                client.close()
+                await on.is_empty()
+
+        run(loop, story())
+
     def test_a_response_without_a_length_ends_by_fin_and_by_rst_as_it_was_ended(self, loop: str) -> None:
         async def tell() -> None:
             async with stage() as on:

@@ -192,6 +192,7 @@ REFUSED_PLAIN: dict[str, tuple[int, bytes]] = {
     "two hosts": (400, head(HOST, HOST)),
     "two hosts of HTTP/1.0": (400, head(HOST, HOST, start=OLD)),
     "connection names the length": (400, head(HOST, LENGTH, b"Connection: Content-Length", start=POST)),
+    "connection names the coding": (400, head(HOST, CHUNKED, b"Connection: Transfer-Encoding", start=POST)),
     "connection names a cookie": (400, head(HOST, b"Connection: close, Cookie")),
     "connect": (405, head(HOST, start=b"CONNECT 169.254.169.254:80 HTTP/1.1")),
     "connect HTTP/1.0": (405, head(HOST, start=b"CONNECT b:80 HTTP/1.0")),
