@@ -1,7 +1,8 @@
 """What the server says: each frame of the Pusher protocol as text, shaped as soketi shapes it.
 
 Two habits of the protocol matter to clients: `data` is a JSON *string* in what tells them something, but an *object* in
-`pusher:error`, `pusher:subscription_error` and `pusher:pong`; and there is no space after a separator.
+`pusher:error`, `pusher:subscription_error`, `pusher:signin_success` and `pusher:pong`; and there is no space after a
+separator.
 """
 
 import json
@@ -49,6 +50,10 @@ def pong() -> str:
 def error(code: int, message: str, channel: str | None = None) -> str:
     place: dict[str, Json] = {} if channel is None else {"channel": channel}
     return encode({"event": "pusher:error", **place, "data": {"code": code, "message": message}})
+
+
+def signin_success(auth: str, user_data: str) -> str:
+    return encode({"event": "pusher:signin_success", "data": {"auth": auth, "user_data": user_data}})
 
 
 def subscription_succeeded(channel: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from chaosproxy.demo.auth import DEFAULT_APP, App, authorise, sign_request
-from chaosproxy.demo.hub import EVENT_BYTES_MAX
+from chaosproxy.demo.limits import EVENT_BYTES_MAX
 from chaosproxy.demo.server import DemoServer
 from tests.demo.conftest import Run
 from tests.demo.peers import connected, serving

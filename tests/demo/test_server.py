@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.demo.auth import App
-from chaosproxy.demo.hub import EVENT_BYTES_MAX
+from chaosproxy.demo.limits import EVENT_BYTES_MAX
 from chaosproxy.demo.server import DemoServer
 from tests.demo.conftest import Run
 from tests.demo.peers import connected, dialling, serving
