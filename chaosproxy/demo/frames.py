@@ -61,7 +61,7 @@ def subscription_succeeded(channel: str) -> str:
 
 
 def presence_succeeded(channel: str, members: Mapping[str | int, Json]) -> str:
-    infos = {str(user_id): info for user_id, info in members.items()}
+    infos = {str(user_id): info for user_id, info in members.items() if info is not None}
     data = encode({"presence": {"ids": list(members), "hash": infos, "count": len(members)}})
     return encode({"event": "pusher_internal:subscription_succeeded", "channel": channel, "data": data})
 
@@ -72,7 +72,8 @@ def subscription_error(channel: str, kind: str, problem: str, status: int) -> st
 
 
 def member_added(channel: str, user_id: str | int, user_info: Json) -> str:
-    data = encode({"user_id": user_id, "user_info": user_info})
+    info: dict[str, Json] = {} if user_info is None else {"user_info": user_info}  # as soketi: nothing known, no field
+    data = encode({"user_id": user_id, **info})
     return encode({"event": "pusher_internal:member_added", "channel": channel, "data": data})
 
 
