@@ -19,7 +19,7 @@ from chaosproxy.demo.limits import Refusal, decide, objection
 from chaosproxy.demo.tenant import Alarm, Missed, Silent, Tenant, Unsigned, Vacant
 from chaosproxy.units import SECOND
 
-TO_USER = "#server-to-user-"  # begins the channel of a user: to all connections signed in as that user
+TO_USER = "#server-to-user-"  # begins the channel of a user: to all connections signed in as that user, none excepted
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Hub:
         if channel.startswith(TO_USER):
             user_id = channel.removeprefix(TO_USER)
             signed_in = [each for each in self._connections.values() if each.app == app and each.user_id == user_id]
-            return self._sent([Send(each.socket_id, text) for each in signed_in if each.socket_id != but], now)
+            return self._sent([Send(each.socket_id, text) for each in signed_in], now)
         return self._sent(self._tenants[app.key].broadcast(channel, text, but), now)
 
     def terminate(self, app: App, user_id: str, now: int) -> list[Action]:
