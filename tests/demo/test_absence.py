@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaosproxy.demo import frames
 from chaosproxy.demo.actions import Close, Send
@@ -168,3 +170,39 @@ class TestWebhooks:
     def test_what_nobody_wants_to_know_is_not_told(self, webhooks: tuple[Webhook, ...]) -> None:
         stage = Stage(ANN, webhooks=webhooks)
         assert stage.enter(ANN, "news") == stage.lose(ANN) == []
+
+
+@given(
+    grace_s=st.sampled_from([0.0, 3.0]),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["enter", "leave", "lose"]), st.sampled_from([BOB, EVE]), st.sampled_from(["b", "e"]))
+        | st.tuples(st.just("wait"), st.just(""), st.sampled_from(["1", "2", "3"]))
+    ),
+)
+def test_comings_and_goings_alternate_and_what_was_told_is_true_in_the_end(
+    grace_s: float, steps: list[tuple[str, str, str]]
+) -> None:
+    """Ann watches; the back end is told the same as she is, and the channel's own events besides."""
+    stage = Stage(ANN, grace_s=grace_s, silence_timeout_s=1e6)
+    stage.enter(ANN, user_id="ann")
+    seen: list[Any] = []
+    there: dict[str, str] = {}  # who is in, by connection
+    for step, who, what in steps:
+        if step == "enter":
+            if who not in there:
+                stage.come_back(who)
+            seen += stage.enter(who, user_id=what)
+            there[who] = what
+        elif step == "wait":
+            seen += stage.wait(int(what) * SECOND)
+        elif who in there:
+            seen += stage.leave(who) if step == "leave" else []
+            seen += stage.lose(who)
+            del there[who]
+    seen += stage.wait(4 * SECOND)
+    by_webhook = [(each["name"], each["user_id"]) for each in seen if isinstance(each, dict) and "user_id" in each]
+    for user in ("b", "e"):
+        names = [name for name, user_id in by_webhook if user_id == user]
+        assert names == ["member_added", "member_removed"] * (len(names) // 2) + ["member_added"] * (len(names) % 2)
+        assert bool(len(names) % 2) == (user in there.values())
+    assert [each[1] for each in seen if isinstance(each, tuple) and each[0] == ANN] == [name for name, _ in by_webhook]
