@@ -11,7 +11,7 @@ from tests.interop.processes import NODE_FOLDER
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 REMEDY = (
     "these tests need a Chromium: run `make interop` as root (on Debian it installs the package chromium), or install "
-    f"one by hand so that PATH has it as {', '.join(NAMES[:-1])} or {NAMES[-1]}, or give its path as CHROMIUM=/path/to/it"
+    f"one by hand into PATH as {', '.join(NAMES[:-1])} or {NAMES[-1]}, or give its path as CHROMIUM=/path/to/it"
 )
 VIEWPORT = {"width": 480, "height": 320}
 

@@ -50,7 +50,7 @@ const names = ['connect', 'disconnect', 'subscribe', 'unsubscribe', 'trigger'];
 await obey(Object.fromEntries(names.map((name) => [name, command(name)])), async () => {
   await command('disconnect')({});
   const closed = Promise.all([...sockets].map((socket) => socket.waitForEvent('close')));
-  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, EXIT_WAIT_MS))]).catch(() => {});
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, EXIT_WAIT_MS).unref())]).catch(() => {});
   await browser.close();
   server.close();
 });
