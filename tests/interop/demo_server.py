@@ -5,6 +5,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from chaosproxy.demo.frames import Json
 from chaosproxy.demo.server import DemoServer
 
 START_TIMEOUT_S = 10
@@ -22,12 +23,16 @@ class Demo:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = DemoServer()
+        self._server = server = DemoServer()
         await server.start()
         self.port = server.port
         self._ready.set()
         await self._stop.wait()
         await server.stop()
+
+    def publish(self, channel: str, event: str, data: Json) -> None:
+        """Send an event to a channel's subscribers, from now on or a moment later."""
+        self._loop.call_soon_threadsafe(self._server.publish, channel, event, data)
 
     def __enter__(self) -> Self:
         self._thread.start()

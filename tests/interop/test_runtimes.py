@@ -132,7 +132,7 @@ CASES: list[tuple[Story, str, Runtime]] = [  # the longest first: they run in th
     *((brief_interruption, server, runtime) for server in ("demo", "soketi") for runtime in RUNTIMES),
     *((refused_application, server, runtime) for server in ("demo", "soketi") for runtime in RUNTIMES),
 ]
-AT_ONCE = 9
+AT_ONCE = 12
 LOOPS = {"demo": "asyncio", "soketi": "uvloop"}
 
 
