@@ -13,7 +13,7 @@ REMEDY = (
     "these tests need a Chromium: run `make interop` as root (on Debian it installs the package chromium), or install "
     f"one by hand into PATH as {', '.join(NAMES[:-1])} or {NAMES[-1]}, or give its path as CHROMIUM=/path/to/it"
 )
-VIEWPORT = {"width": 480, "height": 320}
+VIEWPORT = {"width": 300, "height": 190}
 
 
 def find_chromium() -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -88,7 +88,12 @@ def extended_outage(server_port: int, loop: str, directory: Path, late_ms: int, 
 
 @contextlib.contextmanager
 def behind(
-    profile: str, server_port: int, loop: str, directory: Path, runtime: Runtime = NODE
+    profile: str,
+    server_port: int,
+    loop: str,
+    directory: Path,
+    runtime: Runtime = NODE,
+    timers: Mapping[str, int] = SHORT_TIMERS,
 ) -> Iterator[tuple[Proxy, PusherClient]]:
     """Give a client, and a proxy with this profile between it and the server."""
     directory.mkdir(parents=True)
@@ -96,7 +101,7 @@ def behind(
     file.write_text(profile)
     with (
         Proxy(directory, f"ws://127.0.0.1:{server_port}", loop=loop, profile=file) as proxy,
-        PusherClient(proxy.port, channels=CHANNELS, options=SHORT_TIMERS, runtime=runtime) as client,
+        PusherClient(proxy.port, channels=CHANNELS, options=timers, runtime=runtime) as client,
     ):
         yield proxy, client
 

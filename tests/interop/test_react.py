@@ -24,7 +24,7 @@ from tests.interop.proxy import Proxy
 CHANNEL = "private-order-1001"
 GREEN, ORANGE, RED = ([f"rgb({rgb})"] for rgb in ("0, 128, 0", "255, 165, 0", "255, 0, 0"))
 BUILD_TIMEOUT_S = 60
-SHORT_TIMERS = {"ACTIVITY_TIMEOUT": "3000", "PONG_TIMEOUT": "2000", "UNAVAILABLE_TIMEOUT": "4000"}
+SHORT_TIMERS = {"ACTIVITY_TIMEOUT": "1000", "PONG_TIMEOUT": "1000", "UNAVAILABLE_TIMEOUT": "3000"}
 HEALTHY = "version: 1\nprotocol: pusher\n"
 OUTAGE = """\
 version: 1
@@ -33,12 +33,12 @@ phases:
   - name: healthy
     until: step
   - name: silence
-    lasts: 2s
+    lasts: 1s
     rules:
       - half_open: {leg: both, mode: blackhole, heal: reset, hits: live}
         id: the-dead-link
   - name: refused
-    lasts: 10s
+    lasts: 9s
     rules:
       - half_open: {leg: both, mode: blackhole, heal: reset, hits: live}
         id: the-dead-link
@@ -161,11 +161,13 @@ def test_components_share_one_connection_and_one_subscription_until_the_page_is_
         wait_told(proxy, "subscribed", channel=CHANNEL)
         assert_news_arrives(demo, page, "packed", trackers=2)
         page.click("text=One less")
+        page.wait_seen("orders", texts=["packed"])
         assert_news_arrives(demo, page, "sent", trackers=1)
         assert frames(proxy, "pusher:unsubscribe") == 0
         page.click("text=One less")
         wait_told(proxy, "framed", side="client", protocol_event="pusher:unsubscribe")
         page.click("text=One more")
+        page.wait_seen("orders", texts=["no news yet"])
         wait_told(proxy, "subscribed", 2, channel=CHANNEL)
         assert_news_arrives(demo, page, "delivered", trackers=1)
         assert frames(proxy, "pusher:subscribe") == 2
