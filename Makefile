@@ -37,7 +37,7 @@ setup: $(VENV)/ready interop
 interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready chromium
 
 chromium:
-	tests/interop/chromium.sh
+	@tests/interop/chromium.sh
 
 $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
