@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chaosproxy.demo.auth import DEFAULT_APP, App
+from chaosproxy.demo.frames import Json
 from chaosproxy.demo.server import DemoServer
 
 START_TIMEOUT_S = 10
@@ -41,6 +42,10 @@ class Demo:
         self._ready.set()
         await self._stop.wait()
         await self._server.stop()
+
+    def publish(self, channel: str, event: str, data: Json) -> None:
+        """Send an event to a channel's subscribers, from now on or a moment later."""
+        self._loop.call_soon_threadsafe(self._server.publish, channel, event, data)
 
     def __enter__(self) -> Self:
         self._thread.start()

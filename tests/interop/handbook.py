@@ -12,15 +12,18 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.interop.claims import CLAIMS, Claim, MakeClient, Scene
 from tests.interop.demo_server import Demo
-from tests.interop.pusher_client import PusherClient
+from tests.interop.pusher_client import CHROMIUM, NODE, UNDICI, PusherClient
 from tests.interop.soketi import Soketi
 
-RUNTIMES: Mapping[str, MakeClient] = {"node": PusherClient}
+RUNTIMES: Mapping[str, MakeClient] = {
+    runtime.name: partial(PusherClient, runtime=runtime) for runtime in (NODE, UNDICI, CHROMIUM)
+}
 SERVERS = ("soketi", "demo")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "pusher.md"
 JOBS = 8

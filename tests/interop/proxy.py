@@ -24,6 +24,7 @@ class Proxy(ServerProcess):
         loop: str = "asyncio",
         profile: Path | None = None,
         seed: int | None = None,
+        journal_frames: bool = False,
     ) -> None:
         super().__init__(directory)
         self.port, self.control_port = free_ports(2)
@@ -34,6 +35,7 @@ class Proxy(ServerProcess):
         self._loop = loop
         self._profile = profile
         self._seed = seed
+        self._journal_frames = journal_frames
 
     def command(self) -> Sequence[str | Path]:
         return [
@@ -44,6 +46,7 @@ class Proxy(ServerProcess):
             *("--loop", self._loop),
             *("--journal", self.journal_path),
             *(() if self._profile is None else ("--profile", self._profile)),
+            *(("--journal-frames",) if self._journal_frames else ()),
             *(() if self._seed is None else ("--seed", str(self._seed))),
         ]
 
