@@ -34,7 +34,7 @@ class App:
     client_events: bool = True  # soketi: False
     client_events_per_second: int | None = None  # of one connection; None: no limit
     activity_timeout: int = 30  # seconds of silence after which clients are told to ping
-    silence_timeout_s: float = 120.0  # 4201 for a connection to which nothing was sent for so long, whatever it says
+    silence_timeout_s: float | None = 120.0  # 4201 for who was sent nothing for so long, whatever it says; None: never
     signin_within_s: float | None = None  # None: signing in is ignored; else 4009 for who does not do it (soketi: 30)
     grace_s: float = 0.0  # how long a user or the last subscriber may be away without anybody being told
     webhooks: tuple[Webhook, ...] = ()

@@ -142,7 +142,9 @@ class Hub:
         """Take note to whom something is being sent: a connection's silence begins anew."""
         for action in actions:
             if isinstance(action, Send) and (connection := self._connections.get(action.socket_id)):
-                self._alarms.set(Silent(action.socket_id), now + round(connection.app.silence_timeout_s * SECOND))
+                timeout_s = connection.app.silence_timeout_s
+                if timeout_s is not None:
+                    self._alarms.set(Silent(action.socket_id), now + round(timeout_s * SECOND))
         return actions
 
     def _forget(self, socket_id: str, now: int) -> list[Action]:

@@ -78,7 +78,7 @@ class DemoServer:
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
         application.add_routes([web.get("/app/{key}", self._serve_app)])
         application.add_routes(Api(self._hub, self._apps[0], self._perform).routes())
-        application.add_routes([web.get("/{path:.*}", self._serve_wrong_path)])
+        application.add_routes([web.route("*", "/{path:.*}", self._serve_wrong_path)])
         application.on_response_prepare.append(allow_any_origin)
         application.on_shutdown.append(self._end_links)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._close_patience_s)

@@ -80,6 +80,11 @@ class TestSilence:
         assert stage.hub.tick(stage.now) == [Close(BOB, 4201), Send(ANN, frames.member_removed(ROOM, "bob"))]
         assert stage.wait(10 * SECOND) == [Close(ANN, 4201)]
 
+    def test_an_app_may_have_it_switched_off(self) -> None:
+        stage = Stage(ANN, silence_timeout_s=None)
+        assert (stage.hub.deadline, stage.say(ANN, "pusher:ping")) == (None, [(ANN, "pusher:pong")])
+        assert stage.wait(100_000 * SECOND) == []
+
     def test_a_connection_that_is_gone_is_not_ended_again(self) -> None:
         stage = Stage(ANN)
         stage.lose(ANN)

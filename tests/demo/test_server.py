@@ -6,6 +6,7 @@ import json
 import socket
 
 import pytest
+from aiohttp import ClientSession
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.demo.auth import App, authorise_user
@@ -55,6 +56,18 @@ class TestConnecting:
                 assert (ending.value.rcvd.code, ending.value.rcvd.reason) == (code, "")
 
         run_on(story())
+
+    @pytest.mark.parametrize("wrong_path_code", [None, 4005])
+    def test_what_is_no_upgrade_is_not_found_there_whatever_its_method(
+        self, run: Run, wrong_path_code: int | None
+    ) -> None:
+        async def story() -> None:
+            async with serving(wrong_path_code=wrong_path_code) as server, ClientSession() as session:
+                for method in ("GET", "POST", "DELETE", "OPTIONS"):
+                    async with session.request(method, f"http://127.0.0.1:{server.port}/nowhere") as answer:
+                        assert (method, answer.status) == (method, 404)
+
+        run(story())
 
     def test_an_upgrade_on_any_other_path_is_not_found(self, run: Run) -> None:
         async def story() -> None:
