@@ -24,9 +24,6 @@ from tests.interop.soketi import APP, App
 
 SHORT = {"activityTimeout": 3000, "pongTimeout": 2000, "unavailableTimeout": 4000}
 SECRET = "private-orders"
-EARLY_MS = 20  # two clocks of whole milliseconds, and timers that may fire a little early
-FOREVER_MS = 120_000
-
 Client = PusherClient
 MakeClient = Callable[..., "contextlib.AbstractContextManager[PusherClient]"]
 
@@ -118,6 +115,16 @@ def dials_of(proxy: Proxy) -> list[int]:
     return [round((at - times[0]) * 1000) for at in times]
 
 
+def _await_record(proxy: Proxy, kind: str) -> dict[str, Any]:
+    """The first record of a kind in the journal, once it is there."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if found := [record for record in proxy.journal() if record.get("event") == kind]:
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError(f"no {kind} in the journal")
+
+
 def _told(client: PusherClient, proxy: Proxy | None) -> str:
     """What was seen, for people to read."""
     told, before = [], 0.0
@@ -166,19 +173,24 @@ def _await_states(client: PusherClient, wanted: Expected, late_ms: int) -> None:
         client.wait_for("state", after=states_of(client)[-1], timeout_s=wanted.quiet_s)
 
 
+def _early(late_ms: int) -> int:
+    """How much shorter a time may seem, since its beginning may have been told late."""
+    return 20 + late_ms // 10
+
+
 def _check(client: PusherClient, proxy: Proxy, wanted: Expected, late_ms: int) -> None:
     seen = states_of(client)
     assert [each["current"] for each in seen] == list(wanted.states), client.story()
     for (one, other), (at_least, at_most) in wanted.gaps.items():
         took = seen[other]["at"] - seen[one]["at"]
         edge = f"{wanted.states[one]} → {wanted.states[other]}"
-        assert at_least - EARLY_MS <= took <= at_most + late_ms, f"{edge} took {took:.0f} ms\n{client.story()}"
+        assert at_least - _early(late_ms) <= took <= at_most + late_ms, f"{edge} took {took:.0f} ms\n{client.story()}"
     assert wanted.errors is None or errors_of(client) == list(wanted.errors), client.story()
     dials = dials_of(proxy)
     if wanted.dials is not None:
         assert len(dials) == len(wanted.dials), dials
         for at, (at_least, at_most) in zip(dials, wanted.dials, strict=True):
-            assert at_least - EARLY_MS <= at <= at_most + late_ms, dials
+            assert at_least - _early(late_ms) <= at <= at_most + late_ms, dials
     if wanted.dials_between is not None:
         assert wanted.dials_between[0] <= len(dials) <= wanted.dials_between[1], dials
 
@@ -221,20 +233,21 @@ def _by_hand(scene: Scene) -> None:
         scene.seen = _told(client, proxy)
         assert client.states() == ["connecting", "connected", "disconnected", "connecting", "connected"]
         assert first["socket_id"] != second["socket_id"]
-        closes = [record for record in proxy.journal() if record.get("event") == "closed"]
-        assert [(record["by"], record["code"]) for record in closes] == [("client", 1000)]
+        closed = _await_record(proxy, "closed")
+        assert (closed["by"], closed["code"]) == ("client", 1000)
 
 
 def _excluded(scene: Scene) -> None:
     """Who sent an event does not get it, as long as its socket id is the present one."""
     with scene.proxy("brief-interruption") as proxy, scene.client(proxy.port) as client:
         first = client.wait_for("state", current="connected")
-        client.subscribe("news")
+        channel = scene.room.removeprefix("presence-")
+        client.subscribe(channel)
         lost = client.wait_for("state", current="connecting", after=first, timeout_s=20)
         back = client.wait_for("state", current="connected", after=lost)
-        client.wait_for("subscribed", channel="news", after=back)
-        scene.trigger(proxy.port, "news", "own", 1, but=back["socket_id"])
-        scene.trigger(proxy.port, "news", "stale", 2, but=first["socket_id"])
+        client.wait_for("subscribed", channel=channel, after=back)
+        scene.trigger(proxy.port, channel, "own", 1, but=back["socket_id"])
+        scene.trigger(proxy.port, channel, "stale", 2, but=first["socket_id"])
         client.wait_for("message", event="stale")
         assert [event["event"] for event in client.events if event["kind"] == "message"] == ["stale"]
         scene.seen = "its own event with its present id: not delivered; with the id from before: delivered"
@@ -260,7 +273,7 @@ def _noticed(profile: str, at_least_ms: int, at_most_ms: int, *, ends: bool = Tr
                 )
                 took = removed["at"] - began
                 scene.seen = f"member_removed after {took / 1000:.1f} s"
-                assert at_least_ms - EARLY_MS <= took, observer.story()
+                assert at_least_ms - _early(scene.late_ms) <= took, observer.story()
 
     return story
 
@@ -305,7 +318,7 @@ def _storm(scene: Scene) -> None:
         reached = sum(record.get("event") == "dialled" for record in proxy.journal())
         scene.seen = f"{dials} dials in 3 s, {reached} of which reached the server"
         assert client.states() == ["connecting", "connected", "connecting", "connected"]
-        assert dials >= 40 and reached == 2
+        assert dials >= 20 and reached == 2
 
 
 def _over_quota(scene: Scene) -> None:
