@@ -190,23 +190,25 @@ class Clients:
         return self._infer(session, told.at)
 
     def _stage(self, session: Session, event: Event, stage: _Stage | None) -> _Stage | None:
-        """How far a connection has come with this event; None where it is none, or over for its client."""
+        """How far a connection has come with this event; None where it is none, or over for its client.
+
+        What is told has happened some moments ago, and the session is as it is now: by then it may have ended.
+        """
         match event:
             case Asked():
-                stage = _Stage.ASKING
-            case Opened():
-                stage = (stage or _Stage.ASKING) if self._has_protocol else _Stage.THERE
-            case Established():
-                stage = _Stage.THERE
+                return _Stage.ASKING
+            case Opened() if self._has_protocol:
+                return stage or _Stage.ASKING
+            case Opened() | Established():
+                return _Stage.SILENT if session.is_silent else _Stage.THERE
             case Closed():
-                stage = None
+                return None
+            case _ if stage is None or _is_over_for_client(session):
+                return None
+            case _ if stage is _Stage.ASKING:
+                return stage
             case _:
-                pass
-        if stage is None or _is_over_for_client(session):
-            return None
-        if stage is _Stage.ASKING:
-            return stage
-        return _Stage.SILENT if session.is_silent else _Stage.THERE
+                return _Stage.SILENT if session.is_silent else _Stage.THERE
 
     def _move(self, session: Session, before: tuple[str, _Stage] | None, after: _Stage | None) -> None:
         """Keep count of a client's connections by stage, so that no event makes us look at all of them."""
