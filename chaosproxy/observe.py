@@ -5,7 +5,8 @@ journal beside what the wire did. Nothing of a connection depends on it.
 
 Inferred is only what the wire shows: an attempt (connecting), a connection that is open or established (connected), and
 the end of the last one (lost). That a client has given up, or waits, or has not noticed yet, no wire can show; so for a
-client that reports, nothing is inferred.
+client that reports, nothing is inferred. Connections without a key (`identify` finds none) may be anybody's: nothing is
+inferred of them once anybody reports.
 """
 
 from collections import OrderedDict
@@ -132,7 +133,7 @@ class Clients:
             self.drop("repeated")
             return []
         client.name = statement.client or client.name or (owner.client if owner else "")
-        for name in (client.name, *([owner.client] if owner else [])):
+        for name in ("", client.name, *([owner.client] if owner else [])):
             self._note_reporting(name, now)
         attempt = owner.attempt if owner else None
         tail = (attempt, statement.socket_id, statement.instance, statement.ordinal, statement.client_ms, is_late)
@@ -154,7 +155,8 @@ class Clients:
 
     def _hear_program(self, event: Reported, now: int) -> None:
         """A program reported over the API. It has no script, so no ordinals; its record is in the journal as it is."""
-        self._note_reporting(event.client, now)
+        for name in ("", event.client):
+            self._note_reporting(name, now)
         client = self._client((event.client, ""), now)
         client.name = event.client
         self._count(client.state, event.state, Source.REPORTED)

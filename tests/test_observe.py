@@ -216,6 +216,15 @@ class TestReported:
         assert isinstance(told.event, ClientState)
         assert told.event.attempt == session.number  # also behind its end
 
+    def test_of_connections_without_a_key_nothing_is_inferred_once_anybody_reports(self) -> None:
+        stage = Stage(identify=None)
+        stage.open()
+        assert stage.states() == inferred("connecting", "connected", client="")
+        stage.report(1, "connected")
+        stage.reset(stage.open())
+        assert stage.states()[2:] == [("anna", "connected", "reported")]
+        assert [client for client, *_ in stage.seen()] == ["anna"]
+
     def test_a_client_without_a_name_has_that_of_its_connection_from_then_on(self) -> None:
         stage = Stage(protocol="pusher")
         stage.report(1, "connecting", client="")

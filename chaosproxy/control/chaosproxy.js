@@ -90,6 +90,8 @@ globalThis.chaosproxy = globalThis.chaosproxy || (() => {
     }
 
     tell(what, fields) {
+      if (what === 'gone' && this.isGone) return;
+      this.isGone = what === 'gone';
       this.sender.send({ what, socket_id: cut(this.connection.socket_id || ''), ...fields });
     }
 

@@ -20,16 +20,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
+import chaosproxy.control
 from tests.interop.processes import NODE_FOLDER
 from tests.interop.soketi import APP, App
 
 Event = dict[str, Any]
 Wanted = str | Callable[[Event], bool]
 
+SCRIPT = Path(chaosproxy.control.__file__).parent / "chaosproxy.js"
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
 
@@ -38,7 +41,8 @@ class PusherClient:
     """A pusher-js client that connects to 127.0.0.1:`port` when the `with` block is entered, and disconnects after it.
 
     `options` go to pusher-js as they are; its timers there are milliseconds (activityTimeout, pongTimeout,
-    unavailableTimeout). `user_id` is who it is on presence channels.
+    unavailableTimeout). `user_id` is who it is on presence channels. `report` is what chaosproxy.js is told: the url
+    under which it reports, and the client's name.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class PusherClient:
         channels: Iterable[str] = (),
         user_id: str = "ann",
         options: Mapping[str, object] | None = None,
+        report: Mapping[str, str] | None = None,
     ) -> None:
         self.events: list[Event] = []
         self._settings = {
@@ -59,6 +64,7 @@ class PusherClient:
             "channels": list(channels),
             "user": {"id": user_id, "info": {"name": user_id}},
             "options": dict(options or {}),
+            "report": {"script": SCRIPT.as_uri(), **report} if report else None,
         }
         self._changed = threading.Condition()
         self._ended = False
@@ -120,6 +126,10 @@ class PusherClient:
     def trigger(self, channel: str, event: str, data: object) -> None:
         """Send a client event: its name starts with "client-", its channel is a private or presence channel."""
         self._command("trigger", channel=channel, event=event, data=data)
+
+    def mark(self, name: str) -> None:
+        """Set a mark, as an application does that loads chaosproxy.js."""
+        self._command("mark", name=name)
 
     def kill(self) -> None:
         """End the client's process as a crash would: no close frame, only what the operating system does."""

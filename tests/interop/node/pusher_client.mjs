@@ -2,11 +2,13 @@
 // since the client was made, and `kind`. pusher_client.py beside this folder is the other end, and lists the kinds.
 //
 // Started with one argument, JSON: host, port, key, secret, channels (joined at once), user (who joins presence
-// channels), options (for pusher-js, over ours). Channels are signed here, with the secret, so no HTTP endpoint is
+// channels), options (for pusher-js, over ours), and report: where chaosproxy.js is (`script`) and what it is told (`url`,
+// `client`), or null to do without it. Channels are signed here, with the secret, so no HTTP endpoint is
 // needed. On stdin, one JSON command a line:
 //
 //   {"do": "connect"}   {"do": "subscribe", "channel": c}     {"do": "trigger", "channel": c, "event": e, "data": d}
 //   {"do": "disconnect"}   {"do": "unsubscribe", "channel": c}   {"do": "exit"}, or the end of stdin
+//   {"do": "mark", "name": n}
 
 import { createHmac } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -65,8 +67,11 @@ const commands = {
   unsubscribe: ({ channel }) => pusher.unsubscribe(channel),
   trigger: ({ channel, event, data }) =>
     tell('triggered', { channel, event, sent: pusher.channel(channel).trigger(event, data) }),
+  mark: ({ name }) => reporter.mark(name),
   exit: () => stdin.close(),
 };
+
+const reporter = settings.report && await import(settings.report.script);
 
 tell('started', { monotonic_ms: startedAt });
 const pusher = new Pusher(settings.key, {
@@ -80,6 +85,7 @@ const pusher = new Pusher(settings.key, {
   ...settings.options,
 });
 const connection = pusher.connection;
+reporter?.watch(pusher, settings.report);
 
 // The constructor has already gone to `connecting` before anyone could bind.
 tell('state', { previous: null, current: connection.state, socket_id: null });
