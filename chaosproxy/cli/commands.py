@@ -123,7 +123,9 @@ def cli(context: click.Context) -> None:
     help=f"Another name of the control address ({HOSTS_VARIABLE}).",
 )
 @option("--token", variable=TOKEN_VARIABLE, help=f"What the control API asks for ({TOKEN_VARIABLE}).")
-@option("--client-token", type=CLIENT_TOKEN, help="What stands in the address of chaosproxy.js; random by default.")
+@option(
+    "--client-script-token", type=CLIENT_TOKEN, help="What stands in the address of chaosproxy.js; random by default."
+)
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
 @option("--loop", type=click.Choice(["asyncio", "uvloop"]), help="Default: uvloop where it is installed.")
@@ -172,7 +174,7 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         control=given["control"],
         control_hosts=given["control_hosts"],
         token=given["token"],
-        client_token=given["client_token"],
+        client_token=given["client_script_token"],
         journal=given["journal"],
         grace_s=given["grace"],
         checks_upstream=given["check_upstream"],

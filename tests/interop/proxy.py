@@ -44,7 +44,7 @@ class Proxy(ServerProcess):
             *("--upstream", self._upstream),
             *("--listen", f"127.0.0.1:{self.port}"),
             *("--control", f"127.0.0.1:{self.control_port}"),
-            *("--client-token", CLIENT_TOKEN),
+            *("--client-script-token", CLIENT_TOKEN),
             *("--loop", self._loop),
             *("--journal", self.journal_path),
             *(() if self._profile is None else ("--profile", self._profile)),
