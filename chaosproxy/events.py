@@ -250,6 +250,37 @@ class Reported(NamedTuple):
     detail: str
 
 
+class ClientState(NamedTuple):
+    """A client's state changed: it said so itself (`source` is reported), or the wire lets one infer it (inferred)."""
+
+    client: str
+    previous: str  # empty where it is not known
+    state: str
+    source: str
+    attempt: int | None  # the connection it has, or had last, if known
+    socket_id: str
+    instance: str  # of the script in the client: the ordinals and the clock are this one's
+    ordinal: int | None
+    client_ms: float | None
+    is_late: bool  # a later report of the same instance had come before
+
+
+class ClientSaid(NamedTuple):
+    """A client said more of its connection: an error, connecting_in, a mark that the app has set, or gone."""
+
+    client: str
+    what: str
+    detail: str  # an error's type, the seconds of connecting_in, the name of a mark
+    code: int | None
+    path: str  # where in an error its code was found
+    attempt: int | None
+    socket_id: str
+    instance: str
+    ordinal: int
+    client_ms: float
+    is_late: bool
+
+
 Event = (
     Accepted
     | Secured
@@ -277,4 +308,6 @@ Event = (
     | RuleChanged
     | Listening
     | Reported
+    | ClientState
+    | ClientSaid
 )

@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "session",
         "blows stream_session",
         "world",
+        "observe",
         "certificates relay sockets",
         "secured security",
         "proxy",
@@ -44,7 +45,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"world"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe"})) + 1]) - {"library"}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(

@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.interop.processes import ServerProcess, free_ports
 
+CLIENT_TOKEN = "token-of-the-tests"
+
 
 class Proxy(ServerProcess):
     """Chaosproxy before `upstream` (a ws:// address), listening on `port`, journalling to `journal_path`."""
@@ -30,6 +32,7 @@ class Proxy(ServerProcess):
         self.port, self.control_port = free_ports(2)
         self.url = f"ws://127.0.0.1:{self.port}"
         self.ready_url = f"http://127.0.0.1:{self.control_port}/readyz"
+        self.report_url = f"http://127.0.0.1:{self.control_port}/client/{CLIENT_TOKEN}"
         self.journal_path = directory / "journal.jsonl"
         self._upstream = upstream
         self._loop = loop
@@ -43,6 +46,7 @@ class Proxy(ServerProcess):
             *("--upstream", self._upstream),
             *("--listen", f"127.0.0.1:{self.port}"),
             *("--control", f"127.0.0.1:{self.control_port}"),
+            *("--client-script-token", CLIENT_TOKEN),
             *("--loop", self._loop),
             *("--journal", self.journal_path),
             *(() if self._profile is None else ("--profile", self._profile)),

@@ -18,10 +18,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import chaosproxy.control
 from tests.interop.browser import chromium_settings
 from tests.interop.driver import Driver, Event
 from tests.interop.processes import NODE_FOLDER
 from tests.interop.soketi import APP, App
+
+SCRIPT = Path(chaosproxy.control.__file__).parent / "chaosproxy.js"
 
 __all__ = ["CHROMIUM", "NODE", "RUNTIMES", "UNDICI", "Event", "PusherClient", "Runtime"]
 
@@ -44,7 +47,8 @@ class PusherClient(Driver):
     """A pusher-js client that connects to 127.0.0.1:`port` when the `with` block is entered, and disconnects after it.
 
     `options` go to pusher-js as they are; its timers there are milliseconds (activityTimeout, pongTimeout,
-    unavailableTimeout). `user_id` is who it is on presence channels, `runtime` where it runs.
+    unavailableTimeout). `user_id` is who it is on presence channels, `runtime` where it runs. `report` is what
+    chaosproxy.js is told: the url under which it reports, and the client's name.
     """
 
     ready_kind = "state"
@@ -58,6 +62,7 @@ class PusherClient(Driver):
         user_id: str = "ann",
         options: Mapping[str, object] | None = None,
         runtime: Runtime = NODE,
+        report: Mapping[str, str] | None = None,
     ) -> None:
         settings = {
             "host": "127.0.0.1",
@@ -67,6 +72,7 @@ class PusherClient(Driver):
             "channels": list(channels),
             "user": {"id": user_id, "info": {"name": user_id}},
             "options": dict(options or {}),
+            "report": {"script": SCRIPT.as_uri(), **report} if report else None,
         }
         super().__init__(runtime.command, settings | runtime.settings())
 
@@ -89,3 +95,7 @@ class PusherClient(Driver):
     def trigger(self, channel: str, event: str, data: object) -> None:
         """Send a client event: its name starts with "client-", its channel is a private or presence channel."""
         self._command("trigger", channel=channel, event=event, data=data)
+
+    def mark(self, name: str) -> None:
+        """Set a mark, as an application does that loads chaosproxy.js."""
+        self._command("mark", name=name)

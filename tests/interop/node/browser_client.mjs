@@ -50,11 +50,12 @@ await page.evaluate(async (settings) => {
   tell('started', { monotonic_ms: startedAt + ahead });
   window.addEventListener('error', ({ error, message }) => tell('uncaught', { error: String(error?.stack ?? message) }));
   window.addEventListener('unhandledrejection', ({ reason }) => tell('uncaught', { error: String(reason?.stack ?? reason) }));
-  window.commands = begin(window.Pusher, settings, tell, window.sign);
+  const reporter = settings.report && await import(`${settings.report.url}/chaosproxy.mjs`); // of another origin
+  window.commands = begin(window.Pusher, settings, tell, window.sign, reporter);
 }, settings);
 
 const command = (name) => (given) => page.evaluate(([name, given]) => window.commands[name](given), [name, given]);
-const names = ['connect', 'disconnect', 'subscribe', 'unsubscribe', 'trigger'];
+const names = ['connect', 'disconnect', 'subscribe', 'unsubscribe', 'trigger', 'mark'];
 await obey(Object.fromEntries(names.map((name) => [name, command(name)])), async () => {
   await command('disconnect')({});
   const closed = Promise.all([...sockets].map((socket) => socket.waitForEvent('close')));

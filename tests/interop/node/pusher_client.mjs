@@ -3,11 +3,13 @@
 // the kinds.
 //
 // Started with one argument, JSON: host, port, key, secret, channels (joined at once), user (who joins presence
-// channels), options (for pusher-js, over ours). Channels are signed here, with the secret, so no HTTP endpoint is
-// needed. On stdin, one JSON command a line:
+// channels), options (for pusher-js, over ours), and report: where chaosproxy.js is (`script`) and what it is told (`url`,
+// `client`), or null to do without it. Channels are signed here, with the secret, so no HTTP endpoint is needed. On
+// stdin, one JSON command a line:
 //
 //   {"do": "connect"}   {"do": "subscribe", "channel": c}     {"do": "trigger", "channel": c, "event": e, "data": d}
 //   {"do": "disconnect"}   {"do": "unsubscribe", "channel": c}   {"do": "exit"}, or the end of stdin
+//   {"do": "mark", "name": n}
 //
 // pusher-js in Node always takes its own WebSocket (faye-websocket). With `node --experimental-websocket` Node has one
 // too (undici's), and pusher-js is given that.
@@ -26,7 +28,8 @@ const tell = startTelling();
 // pusher-js throws inside its own callbacks on some broken frames: a browser logs that and goes on, and so do we.
 process.on('uncaughtException', (error) => tell('uncaught', { error: String(error?.stack ?? error) }));
 
-const commands = begin(Pusher, settings, tell, sign);
+const reporter = settings.report && await import(settings.report.script);
+const commands = begin(Pusher, settings, tell, sign, reporter);
 await obey(commands, () => {
   commands.disconnect();
   setTimeout(() => process.exit(), EXIT_WAIT_MS).unref(); // sooner if nothing else is left to wait for

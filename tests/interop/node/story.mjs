@@ -10,7 +10,8 @@ function findCode(error) {
 
 // Makes the client, which dials at once, tells each event by `tell(kind, fields)`, and returns the commands it obeys.
 // `sign` gets what is to be signed with the app's secret and gives the signature in hex, or a promise of it.
-export function begin(Pusher, settings, tell, sign) {
+// `reporter` is what chaosproxy.js exports, or null.
+export function begin(Pusher, settings, tell, sign, reporter) {
   async function authorize({ socketId, channelName }, callback) {
     const signed = [socketId, channelName];
     const answer = {};
@@ -49,6 +50,7 @@ export function begin(Pusher, settings, tell, sign) {
     ...settings.options,
   });
   const connection = pusher.connection;
+  reporter?.watch(pusher, settings.report);
 
   // The constructor has already gone to `connecting` before anyone could bind.
   tell('state', { previous: null, current: connection.state, socket_id: null });
@@ -68,5 +70,6 @@ export function begin(Pusher, settings, tell, sign) {
     unsubscribe: ({ channel }) => pusher.unsubscribe(channel),
     trigger: ({ channel, event, data }) =>
       tell('triggered', { channel, event, sent: pusher.channel(channel).trigger(event, data) }),
+    mark: ({ name }) => reporter.mark(name),
   };
 }
