@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := tests/interop/node
+REACT := examples/react
 
-.PHONY: demo test test-slow style types format docs setup interop bench clean
+.PHONY: demo test test-slow style types format docs setup interop chromium bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/chaosproxy demo
@@ -32,7 +33,11 @@ docs: $(VENV)/ready
 
 setup: $(VENV)/ready interop
 
-interop: $(INTEROP)/node_modules/ready
+# What the tests with real clients need: Node's packages, and a Chromium (see the script for where it comes from).
+interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready chromium
+
+chromium:
+	@tests/interop/chromium.sh
 
 $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,9 +49,13 @@ $(INTEROP)/node_modules/ready: $(INTEROP)/package.json $(INTEROP)/package-lock.j
 	cd $(INTEROP) && npm ci --no-audit --no-fund --ignore-scripts --legacy-peer-deps
 	touch $@
 
+$(REACT)/node_modules/ready: $(REACT)/package.json $(REACT)/package-lock.json
+	cd $(REACT) && npm ci --no-audit --no-fund --ignore-scripts
+	touch $@
+
 # Options go in BENCH, such as: make bench BENCH="--seconds 0.5 --markdown"
 bench: $(VENV)/ready
 	$(BIN)/python -m bench $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(INTEROP)/node_modules
+	rm -rf $(VENV) $(INTEROP)/node_modules $(REACT)/node_modules

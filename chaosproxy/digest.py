@@ -86,7 +86,7 @@ class _Run:
             if kind == "phase_entered":
                 self.phase = f"{record.get('phase')} {record.get('visit')}"
             self.proxy.append(_item(record, _FIELDS_OF_PROXY[kind]))
-        elif kind == "reported":
+        elif kind == "reported" or (kind == "client_state" and record.get("source") == "reported"):
             _append_new(self.states.setdefault(str(record.get("client")), []), [record.get("state")])
         elif "connection" in record:
             connections = self.clients.setdefault(str(record.get("client")), {})

@@ -6,8 +6,9 @@ sends nothing of all this: it owes its end until the heal.
 
 from collections.abc import Sequence
 
+from .effects import Break, Close, CutLater, EndLater, Finish, Leg, Other, Then
 from .engine import Direction
-from .events import Break, Close, Closed, Cut, CutLater, Discarded, Finish, Leg, Other, Send, Then
+from .events import Closed, Cut, Discarded, Send
 from .legs import REPLY_TIME, Fate, State, Timer
 from .link import Link
 from .opening import ANSWER_TIME, HEAD_TIME
@@ -15,7 +16,7 @@ from .recurring import Recurring
 from .silence import HALF_OPEN, Silencing
 from .tally import Tally
 from .units import SECOND
-from .wire.frames import SIDES, Side, build_close
+from .wire.frames import SIDES, Opcode, Side, build_close, build_frame
 from .wire.http import build_answer
 
 CUT_TIME = 1 * SECOND  # for the end of the frame in flight, before an injected close
@@ -46,9 +47,10 @@ class Endings(Silencing):
         self._how = ""
         self._code: int | None = None
         self._pending: tuple[Close, Link | None, str] | None = None  # a close that waits until held messages have left
+        self._words: tuple[bytes, Link | None] | None = None  # what the client is told before the close frame
         self._plans: tuple[list[_Plan], list[_Plan]] = ([], [])  # cuts behind bytes of a side
         self._ages: list[_Plan] = []
-        self._slow: dict[str, tuple[Link, int]] = {}  # by rule: how long a FIN waits before it is passed on
+        self._slow: dict[str, tuple[Link, EndLater]] = {}  # by rule: how long an end waits before it is passed on
         self._has_waited: set[Side] = set()  # whose FIN has waited
         self._undelivered = [0, 0]  # bytes of a side that came when they could go nowhere any more
 
@@ -104,7 +106,8 @@ class Endings(Silencing):
 
     # -- the injected close -----------------------------------------------------------------------------------------
 
-    def _inject_close(self, close: Close, link: Link | None, by: str) -> None:
+    def _inject_close(self, close: Close, link: Link | None, by: str, words: bytes = b"") -> None:
+        """End the connection by a close frame; `words`, a text message, go to the client right before it."""
         if close.after_held:
             if not self._pending:
                 self._pending = (close._replace(after_held=False), link, by)
@@ -112,6 +115,7 @@ class Endings(Silencing):
                     self.directions[side.other].holding.mark()
                 self._close_behind_held()
             return
+        self._words = (words, link) if words else None
         self._start_ending(by, "close", close.code)
         for side in SIDES:
             leg = self.legs[side]
@@ -130,6 +134,15 @@ class Endings(Silencing):
             else:
                 self._say_farewell(side)
 
+    def _say_words(self) -> None:
+        """Send the message that goes before a close, unless inside another one that has begun."""
+        assert self._words
+        (words, link), self._words = self._words, None
+        if self.directions[Side.SERVER].is_inside_message:
+            self._suppress(link, "its message: another one is in progress")
+        else:
+            self._actions.append(Send(Side.CLIENT, build_frame(Opcode.TEXT, words)))
+
     def _close_behind_held(self) -> None:
         """Inject the close that waits, once all has left that was held before it."""
         if self._pending and not any(direction.holding.has_marks for direction in self.directions):
@@ -141,6 +154,8 @@ class Endings(Silencing):
         """Send the close frame; its reply is behind whatever the peer has sent, so it is read even if it was paused."""
         leg = self.legs[side]
         self._timers.pop((Timer.CUT, side), None)
+        if self._words and side is Side.CLIENT:
+            self._say_words()
         self._actions.append(Send(side, leg.farewell))
         leg.fate = Fate.CLOSING
         self._resume(side)
@@ -246,13 +261,31 @@ class Endings(Silencing):
             return True
         if (Timer.PASS_END, side) in self._timers:
             return False
-        slow = [(link, delay) for link, delay in self._slow.values() if link.when.takes_side(side)]
-        for link, _ in slow:
-            self._struck(link, side, None)
-        delay = sum(delay for _, delay in slow)
+        delay = self._delay_of_end(side, is_reset=False)
         if delay:
             self._timers[Timer.PASS_END, side] = self._now + delay
         return not delay
+
+    def _delay_of_end(self, side: Side, *, is_reset: bool) -> int:
+        """How long rules let a side's end wait before the other learns of it."""
+        slow = [
+            (link, later.delay)
+            for link, later in self._slow.values()
+            if link.when.takes_side(side) and (later.resets or not is_reset)
+        ]
+        for link, _ in slow:
+            self._struck(link, side, None)
+        return sum(delay for _, delay in slow)
+
+    def _pass_loss(self, side: Side, error: str) -> None:
+        """A leg is lost: RST goes to the other, at once unless rules keep it for a while."""
+        delay = self._delay_of_end(side, is_reset=True) if self.state is State.TUNNEL else 0
+        self._start_ending(side.label, error)
+        if delay:
+            self.legs[side.other].kept_end = Other.RESET
+            self._end_by(side.other, Other.KEEP, delay)
+        else:
+            self._reset_leg(side.other)
 
     def _forget_plans(self, link: Link) -> None:
         """A rule has ended: what it has begun to count is counted no more."""
@@ -312,7 +345,9 @@ class Endings(Silencing):
                 self._reset_leg(side)
             case Timer.REPLY if self.legs[side].fate is not Fate.CLOSING:
                 self._release(side)
-            case Timer.REPLY | Timer.KEEP:
+            case Timer.KEEP:
+                self._end_by(side, self.legs[side].kept_end)
+            case Timer.REPLY:
                 self._finish_leg(side)
             case Timer.AGE:
                 self._cut_aged()

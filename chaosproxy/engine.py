@@ -8,18 +8,8 @@ together and the rules asked). In every lane a frame that has begun to leave is 
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
-from .events import (
-    Break,
-    Discarded,
-    Effect,
-    Event,
-    Heal,
-    Leg,
-    Other,
-    Struck,
-    Suppressed,
-    Unjudged,
-)
+from .effects import Break, Effect, Heal, Leg, Other
+from .events import Discarded, Event, Struck, Suppressed, Unjudged
 from .faults import Delivery
 from .holding import Held, Holding
 from .lanes import Lane, Limits
@@ -125,6 +115,13 @@ class Direction:
         if self.lane in (Lane.PASS, Lane.READ):
             return self.splitter.inside_frame
         return self.holding.is_inside_frame
+
+    @property
+    def is_inside_message(self) -> bool:
+        """Whether what has been sent ends inside a message, in or between its frames."""
+        if self.lane in (Lane.PASS, Lane.READ):
+            return self.splitter.inside_message
+        return self.holding.is_inside_message
 
     @property
     def is_idle(self) -> bool:
@@ -408,6 +405,7 @@ class Direction:
                 self._on_effect(link, effect, self.side, self._ordinal)
             elif deliveries and self._ordinal > link.rests_until[self.side] and self._can_act(link, message):
                 before, dice = deliveries, link.dice[self.side]
+                replies = [reply for delivery in before if (reply := link.fault.reply(delivery))]
                 deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:
                     stalls += (link,)
@@ -419,6 +417,8 @@ class Direction:
                 has_missed = link.fault.may_miss and deliveries == before
                 if not has_missed and not (message.is_control and link.is_steady):
                     self._strike(link)
+                for reply in replies:
+                    self._on_effect(None, reply, self.side, self._ordinal)
         self._deliver(message, content, deliveries, meaning, now, stalls, aside)
         for link, effect in behind:
             self._on_effect(link, effect, self.side, self._ordinal)

@@ -107,14 +107,18 @@ def profile_from_faults(options: Sequence[str], seed: int = 0) -> Profile:
         for number, fault in enumerate(faults, 1)
     ]
     about = "From the options --fault."
+    protocol = next((fault.rule.fault.protocol for fault in faults if fault.rule.fault.protocol), None)
     if all(fault.start == 0 and fault.end is None for fault in faults):
-        return Profile(version=1, name="options", about=about, seed=seed, rules=tuple(rule for _, rule in named))
+        return Profile(
+            version=1, name="options", about=about, protocol=protocol, seed=seed, rules=tuple(rule for _, rule in named)
+        )
     phases = _phases(named)
     starts_at_once = any(rule.hides_attempts for rule in phases[0].rules)
     return Profile(
         version=1,
         name="options",
         about=about,
+        protocol=protocol,
         seed=seed,
         starts="launch" if starts_at_once else "connection",
         phases=phases,

@@ -7,7 +7,8 @@ time when its rules end, and is cut short when the client has ended: who has giv
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from .events import Action, Event, HoldHandshake, Present, Secured, Spoil, Struck, Suppressed
+from .effects import HoldHandshake, Present, Spoil
+from .events import Action, Event, Secured, Struck, Suppressed
 from .faults import Moment
 from .legs import Legs, Timer
 from .link import Link

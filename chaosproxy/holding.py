@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .events import Discarded, Established, Event, Heal, Limited, Subscribed
+from .effects import Heal
+from .events import Discarded, Established, Event, Limited, Subscribed, Unsubscribed
 from .link import Link
 from .pacing import Pacer
 from .tally import Tally
@@ -23,7 +24,7 @@ class Held(NamedTuple):
     data: bytes
     ends: bool  # a frame ends with it
     completes: bool | None = True  # a message ends with it; None for control frames, which are in nobody's way
-    observed: Established | Subscribed | None = None  # what its peer will know once it has this
+    observed: Established | Subscribed | Unsubscribed | None = None  # what its peer will know once it has this
     came: int = 0  # where a rule delays it, when it came
     stalls: tuple[Link, ...] = ()  # the rules that keep it here until they heal
     is_mark: bool = False  # no bytes: it tells when all before it has left
@@ -50,6 +51,7 @@ class Holding:
         self.size = 0  # bytes in here
         self.last_due = 0
         self.is_inside_frame = False  # what has been sent ends inside a frame
+        self.is_inside_message = False  # or inside a message
         self.is_shut = False
         self._bytes_max = bytes_max
         self._tally = tally
@@ -124,7 +126,7 @@ class Holding:
     def begin(self, is_frame_open: bool, is_message_open: bool) -> None:
         """What has been sent by other means ends like this; from here on it is sent from here."""
         self.is_inside_frame = self._is_frame_open = is_frame_open
-        self._is_message_open = is_message_open
+        self.is_inside_message = self._is_message_open = is_message_open
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -246,6 +248,7 @@ class Holding:
         self._gone += size
         self.size -= size
         self.is_inside_frame = True
+        self.is_inside_message = self.is_inside_message or head.completes is not None
         return True
 
     def _pop(self, now: int) -> Held:
@@ -265,6 +268,8 @@ class Holding:
             return
         self.ready.append(held.data)
         self.is_inside_frame = not held.ends
+        if held.completes is not None:
+            self.is_inside_message = not held.completes
         if held.observed:
             self._events.append(held.observed)
 

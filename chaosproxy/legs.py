@@ -5,7 +5,8 @@ What is done to a leg becomes an action, at most once; what a leg is waiting for
 
 from enum import Enum, auto
 
-from .events import Action, End, Other, Pause, Release, Reset, Resume, Then
+from .effects import Other, Then
+from .events import Action, End, Pause, Release, Reset, Resume
 from .units import SECOND
 from .wire.frames import Side
 
@@ -62,6 +63,7 @@ class LegState:
         self.pauses: set[str] = set()  # why it is not being read
         self.farewell = b""  # the close frame to be sent
         self.then: Then | None = None  # what follows that frame, where it was aimed at this leg
+        self.kept_end = Other.FIN  # how it ends once it was kept for its time
         self.owed: tuple[Other, int | None] | None = None  # how it ends once it is silent no longer
         self.notifies = True  # over TLS, close_notify goes before our FIN
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from .events import Break, Close, Finish, HalfClose, Silence
+from .effects import Break, Close, Dismiss, Finish, HalfClose, Silence
 from .faults import Dice, Fault, Hits, Moment
 from .pacing import Pacer
 from .rule import BoundRule
 from .wire.frames import Side
 
-_RANK = {Break: 0, Finish: 1, Close: 2, HalfClose: 3, Silence: 4}
+_RANK = {Break: 0, Finish: 1, Close: 2, Dismiss: 2, HalfClose: 3, Silence: 4}
 
 
 def rank(fault: Fault) -> int:

@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from .json_values import JsonPointer, JsonScalar
 from .protocols import Meaning
 from .units import Duration, Integer, Range, Share, expected, parse_size
-from .wire.frames import Opcode, Side
+from .wire.frames import Opcode, Side, parse_close
 from .wire.http import Request
 from .wire.messages import Message
 from .wire.pointer import Document, Json, Pointer, is_equal
@@ -142,6 +142,8 @@ class Match(BaseModel):
     """The protocol's event name (needs `protocol:`); * and ? as above."""
     channel: str | None = None
     """The protocol's channel name (needs `protocol:`); * and ? as above."""
+    code: Annotated[Integer, Field(ge=0, le=65535)] | None = None
+    """The status of a close frame, or the code of an error message of the protocol's (with `protocol:`)."""
     text: Regex | None = None
     """A regular expression (RE2's: no look-around, no back-references) that is found anywhere in a text message. In
     messages of up to 32 KiB; short patterns, of a few characters, in larger ones too, up to 512 KiB."""
@@ -170,7 +172,9 @@ class Match(BaseModel):
     @cached_property
     def needs_content(self) -> bool:
         """Whether what a message says decides, and so it must be inflated."""
-        return any(getattr(self, field) is not None for field in ("event", "channel", "text", "json_values", "size"))
+        return any(
+            getattr(self, field) is not None for field in ("event", "channel", "code", "text", "json_values", "size")
+        )
 
     @cached_property
     def names_messages(self) -> bool:
@@ -193,7 +197,8 @@ class Match(BaseModel):
 
     @cached_property
     def _opcodes(self) -> frozenset[int]:
-        return frozenset(Opcode[name.upper()] for name in self.opcode or ("text", "binary"))
+        names = self.opcode or (("text", "binary") if self.code is None else ("text", "close"))
+        return frozenset(Opcode[name.upper()] for name in names)
 
     def takes_connection(self, ordinal: int, request: Request | None) -> bool:
         """The static conditions: decided once per connection. An opaque one has no request."""
@@ -241,6 +246,8 @@ class Match(BaseModel):
         if self._event and not self._event.fullmatch(meaning.event):
             return False
         if self._channel and not self._channel.fullmatch(meaning.channel):
+            return False
+        if self.code is not None and self.code != _code_of(message, meaning):
             return False
         if self._text:
             if content is None or message.opcode != Opcode.TEXT or not self._text.finds(content):
@@ -291,6 +298,10 @@ def _is_as_wanted(found: Json, wanted: Json) -> bool:
     if isinstance(wanted, re.Pattern):
         return isinstance(found, str) and wanted.fullmatch(found) is not None
     return is_equal(found, wanted)
+
+
+def _code_of(message: Message, meaning: Meaning) -> int | None:
+    return parse_close(message.payload)[0] if message.opcode == Opcode.CLOSE else meaning.code
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

@@ -6,8 +6,11 @@ peer says becomes a label. The registry is our own, so several proxies and tests
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from time import monotonic_ns
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -24,6 +27,7 @@ from . import __version__
 from .events import Answered, Asked, Closed
 from .faults import FAULTS
 from .journal import Journal
+from .observe import DROPS, Clients
 from .proxy import Proxy
 from .session import Session
 from .tally import Buckets, Tally, Totals
@@ -35,9 +39,11 @@ from .world import Told
 HANDSHAKE_BOUNDS = tuple(
     round(bound * SECOND) for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 )
-_OUTCOMES = ("opened", "failed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
+_OUTCOMES = ("opened", "failed", "dismissed", "refused_2xx", "refused_3xx", "refused_4xx", "refused_5xx")
 _REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "failed")
 _ENDINGS = frozenset({"fin", "reset", "timeout", "none", *map(str, range(1000, 1016)), "1xxx", "2xxx", "3xxx", "4xxx"})
+Key = TypeVar("Key")
+
 _INITIATORS = frozenset({"client", "server", "rule", "proxy"})
 
 
@@ -66,16 +72,20 @@ class Handshakes:
 class Metrics(Collector):
     """The metrics of the proxies it watches, summed. Give `tell` to them as `on_told`."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, clock: Callable[[], int] = monotonic_ns) -> None:
         self._journal = journal
+        self._clock = clock
+        self._clients: list[Clients] = []
         self._proxies: list[Proxy] = []
         self._profiles: list[dict[str, str]] = []
         self._handshakes = Handshakes()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def watch(self, proxy: Proxy) -> None:
-        """Include a proxy from now on."""
+    def watch(self, proxy: Proxy, clients: Clients | None = None) -> None:
+        """Include a proxy from now on, and what is known of its clients."""
+        if clients:
+            self._clients.append(clients)
         profile = proxy.world.profile
         self._proxies.append(proxy)
         self._profiles.append({"profile": profile.name, "digest": profile.digest, "seed": str(proxy.world.seed)})
@@ -100,6 +110,7 @@ class Metrics(Collector):
         yield from _traffic(totals, sessions)
         yield from _chaos(totals, [proxy.world.tally for proxy in self._proxies])
         yield self._phases()
+        yield from _client_states(self._clients, self._clock())
         yield _gauge(
             "held_bytes",
             "Bytes that have come and not been sent on yet.",
@@ -202,6 +213,38 @@ def _chaos(totals: list[Totals], tallies: list[Tally]) -> Iterator[Metric]:
     for key, count in ends.items():
         closes.add_metric(key, count)
     yield closes
+
+
+def _client_states(several: list[Clients], now: int) -> Iterator[Metric]:
+    transitions = CounterMetricFamily(
+        "chaosproxy_client_state_transitions",
+        "Changes of clients' states, as they reported them or as the wire lets one infer them.",
+        labels=["from", "to", "source"],
+    )
+    seconds = CounterMetricFamily(
+        "chaosproxy_client_state_seconds",
+        "Time that clients have been in a state, up to now.",
+        labels=["state", "source"],
+    )
+    dropped = CounterMetricFamily(
+        "chaosproxy_client_reports_dropped",
+        "Reports of clients that were not taken; those over the rate may come again.",
+        labels=["reason"],
+    )
+    for key, changes in _summed(clients.transitions for clients in several).items():
+        transitions.add_metric(key, changes)
+    for of_state, time in _summed(clients.spent(now) for clients in several).items():
+        seconds.add_metric(of_state, time / SECOND)
+    for reason in DROPS:
+        dropped.add_metric([reason], sum(clients.dropped[reason] for clients in several))
+    yield from (transitions, seconds, dropped)
+
+
+def _summed(several: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
+    total: Counter[Key] = Counter()
+    for each in several:
+        total.update(each)
+    return total
 
 
 def _histogram(name: str, about: str, several: list[Buckets]) -> Metric:

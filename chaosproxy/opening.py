@@ -7,18 +7,8 @@ the client's request reaches it.
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from .events import (
-    Action,
-    Answered,
-    Dial,
-    Dialled,
-    Ended,
-    Event,
-    HoldHandshake,
-    Pause,
-    Reset,
-    Send,
-)
+from .effects import HoldHandshake
+from .events import Action, Answered, Dial, Dialled, Ended, Event, Pause, Reset, Send
 from .faults import Moment
 from .handshake import Handshake
 from .legs import Fate, State, Timer

@@ -375,7 +375,7 @@ class PlainHttp(Opening):
     def _end_behind_answer(self) -> None:
         """Let the answer in progress come to its end, for a while."""
         self._is_last = True
-        self._timers[Timer.LAST, Side.CLIENT] = self._now + REPLY_TIME
+        self._timers.setdefault((Timer.LAST, Side.CLIENT), self._now + REPLY_TIME)
 
     def _end_now(self) -> None:
         """The answer in progress has had its time. One that only a FIN would complete must not look complete."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from .events import Silence
+from .effects import Silence
 from .link import Link
 from .plain_http import Delay
 from .rule import BoundRule

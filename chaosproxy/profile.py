@@ -226,6 +226,10 @@ class Profile(Model):
             if phase.until and (condition := phase.until.condition) in ("established", "subscribed"):
                 yield Misuse(f"until: {condition} {remedy}", ("phases", index, "until", condition))
         for at, rule in self._placed_rules():
+            if rule.fault.protocol:
+                yield Misuse(
+                    f"{rule.fault_name} needs protocol: {rule.fault.protocol} at the top", (*at, rule.fault_name)
+                )
             for key in rule.when.given("event", "channel"):
                 yield Misuse(f"{key}: {remedy}", (*at, "when", key))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import NamedTuple
 
-from .events import Leg as Legs
+from .effects import Leg as Legs
 from .events import Listening
 from .opaque import check_opaque
 from .profile import EMPTY, Profile

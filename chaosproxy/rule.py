@@ -19,7 +19,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from .faults import FAULTS, Fault, Moment
+from .effects import Hold, Silence
+from .faults import FAULTS, Fault, Hits, Moment
 from .match import Match
 from .units import NOTHING, expected
 
@@ -28,7 +29,19 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 Path = tuple[str | int, ...]
 
 # Of the conditions, those that speak of messages and not of whole connections.
-_OF_SINGLE_MESSAGES = ("opcode", "event", "channel", "text", "json_values", "size", "age", "nth", "every", "first")
+_OF_SINGLE_MESSAGES = (
+    "opcode",
+    "event",
+    "channel",
+    "code",
+    "text",
+    "json_values",
+    "size",
+    "age",
+    "nth",
+    "every",
+    "first",
+)
 _OF_MESSAGES = ("sender", *_OF_SINGLE_MESSAGES)
 _UNKNOWN_TO_HTTP = tuple(key for key in ("connection", *_OF_MESSAGES) if key not in ("nth", "every", "first"))
 
@@ -146,6 +159,8 @@ class Rule(Model):
         for key in self.when.given(*_UNKNOWN_TO_HTTP):
             remedy = "plain HTTP has none of that (path:, header:, chance:, nth:, every: and first: can be used)"
             yield Misuse(f"can't be used with request: {request}; {remedy}", ("when", key))
+        if self.fault.room is not None:
+            yield Misuse("quota: counts connections, so it needs upgrade requests", (self.fault_name, "quota"))
         if request == "any":
             for key in self.when.given("nth", "every", "first"):
                 message = "counts plain requests only, so it needs request: http"
@@ -159,7 +174,9 @@ class Rule(Model):
     @property
     def keeps_all_out(self) -> str:
         """The fault's name where no connection can open beside it, else nothing."""
-        opens = self.fault.is_timing or self.fault.acts_at - {Moment.LISTEN, Moment.ACCEPT, Moment.ASK}
+        opens = (
+            self.fault.is_timing or self.fault.room or self.fault.acts_at - {Moment.LISTEN, Moment.ACCEPT, Moment.ASK}
+        )
         return "" if opens or not self.when.is_of_all else self.fault_name
 
     @property
@@ -269,6 +286,18 @@ class BoundRule(NamedTuple):
         """Whether it acts on single messages of WebSockets, which those who poll do not have."""
         is_of_messages = self.fault.effect() is None or self.when.names_messages
         return Moment.MESSAGE in self.fault.acts_at and is_of_messages and self.when.request != "http"
+
+    @property
+    def keeps_all_waiting(self) -> bool:
+        """Whether no new connection is answered while it is in force."""
+        is_for_new = Moment.ASK in self.fault.moments and self.fault.strikes in (Hits.NEW, Hits.ALL)
+        return isinstance(self.fault.effect(), Hold | Silence) and is_for_new and self.when.is_of_all
+
+
+def reads_messages(rule: Rule | BoundRule) -> bool:
+    """Whether it has to read messages, or changes them."""
+    changes = rule.fault.is_loss and bool(rule.fault.moments & {Moment.OPEN, Moment.MESSAGE})
+    return rule.when.reads_content or changes
 
 
 def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:

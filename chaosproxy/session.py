@@ -7,37 +7,34 @@ in `events`; the world collects it. `deadline` says when `tick` wants to be call
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .endings import Endings
-from .engine import Direction
-from .events import (
-    Action,
+from .effects import (
     Break,
     Close,
     CutLater,
+    Dismiss,
     Effect,
-    Ended,
     EndLater,
     Finish,
     HalfClose,
-    Healed,
     Hold,
     HoldHandshake,
     Insert,
     Leg,
-    Opened,
     Other,
     Present,
     Reply,
-    Secured,
     Silence,
 )
+from .endings import Endings
+from .engine import Direction
+from .events import Action, Answered, Ended, Healed, Opened, Secured, Send
 from .lanes import Lane, Limits
 from .legs import Fate, State, Timer
 from .link import Link, rank
 from .reading import Reading
 from .tally import Tally
 from .wire.frames import SIDES, Side
-from .wire.http import Response
+from .wire.http import Response, build_acceptance, parse_response
 from .wire.inflate import Negotiated
 
 
@@ -80,6 +77,11 @@ class Session(Endings):
             and self.legs[side.other].fate is Fate.OPEN
             and not self._plans[side]
         )
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether it is open, or was let pass to be opened."""
+        return self.is_ruled and self.state in (State.ASKED, State.DIALLING, State.ANSWER, State.TUNNEL)
 
     @property
     def is_over(self) -> bool:
@@ -179,8 +181,7 @@ class Session(Endings):
         elif self.state is State.EXCHANGE and side is Side.SERVER:
             self._server_ended()
         elif self.state is not State.ENDING:  # there each leg ends in its own way
-            self._start_ending(side.label, error)
-            self._reset_leg(side.other)
+            self._pass_loss(side, error)
         self._maybe_release()
         return self._take_actions()
 
@@ -311,6 +312,18 @@ class Session(Endings):
             if effect is not None and link.acts_on_opening and not link.has_acted and link.hits_connection():
                 self._do(link, effect)
 
+    def _accept_alone(self) -> None:
+        """Accept an upgrade ourselves, to say why it can't be; the upstream is not asked."""
+        assert self.request is not None
+        self.wants_dial = False
+        head = build_acceptance(self.request)
+        self.events.append(Answered(101, "rule", ""))
+        self._actions.append(Send(Side.CLIENT, head))
+        self._finish_leg(Side.SERVER)
+        self.state = State.TUNNEL
+        for direction in self.directions:
+            direction.open(self._now, Negotiated(parse_response(head)))
+
     def _carry(self, side: Side, data: bytes) -> None:
         direction = self.directions[side]
         if direction.is_shut:
@@ -376,13 +389,16 @@ class Session(Endings):
                 link, leg.sides
             ):
                 return
-            case Reply() if not self._reaches(link, (Side.CLIENT,)):
+            case Reply() | Dismiss() if not self._reaches(link, (Side.CLIENT,)):
                 return
-            case Close() | HalfClose() | Insert() if not is_open:
+            case Dismiss() if self.state is State.ASKED:
+                self._struck(link, side, message)
+                self._accept_alone()
+            case Close() | Dismiss() | HalfClose() | Insert() if not is_open:
                 self._suppress(link, "the connection is not open yet")
                 return
-            case EndLater(delay) if link:
-                self._slow[link.rule.id] = (link, delay)  # it strikes when it lets a FIN wait
+            case EndLater() if link:
+                self._slow[link.rule.id] = (link, effect)  # it strikes when it lets an end wait
                 return
             case CutLater() if link and side is None:
                 self._plan_cut(link, effect, None)  # it strikes when it cuts
@@ -397,6 +413,8 @@ class Session(Endings):
                 self._hang()
             case Close():
                 self._inject_close(effect, link, "rule")
+            case Dismiss(words, close):
+                self._inject_close(close, link, "rule", words)
             case Finish():
                 self._finish(effect)
             case Break():

@@ -6,8 +6,8 @@ and its peer's FIN is answered. Where only one sender is silenced, no leg is: wh
 
 from abc import abstractmethod
 
+from .effects import Heal, Mode, Other, Silence
 from .engine import Direction
-from .events import Heal, Mode, Other, Silence
 from .legs import Fate, State, Timer
 from .link import Link
 from .opening import HEAD_TIME, UNREACHED

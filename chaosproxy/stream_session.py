@@ -7,8 +7,9 @@ speak HTTP or send a close frame, here is only what TCP has: RST for a failure, 
 from collections.abc import Sequence
 from typing import ClassVar
 
+from .effects import Close
 from .engine import Direction
-from .events import Action, Close, Ended
+from .events import Action, Ended
 from .faults import Moment
 from .lanes import Limits
 from .legs import State, Timer
@@ -75,7 +76,7 @@ class StreamSession(Session):
         for side in SIDES:
             self._reset_leg(side)
 
-    def _inject_close(self, close: Close, link: Link | None, by: str) -> None:
+    def _inject_close(self, close: Close, link: Link | None, by: str, words: bytes = b"") -> None:
         """End it well, without a frame: by FIN to both."""
         self._start_ending(by, "fin")
         for side in SIDES:

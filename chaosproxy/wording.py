@@ -192,7 +192,10 @@ def _belongs_elsewhere(tree: Node, parent: Path, around: Entry, key: str, models
                 return f"indent it under {name}:", (*parent, name)
             if name in FAULTS:
                 return f"it belongs under {name}:", ()
-    if key in _keys([Match]) and any(issubclass(model, Rule) or model in FAULTS.values() for model in models):
+    faults = [fault for fault in FAULTS.values() if fault in models]
+    if key == "code" and any(fault.family == "ending" for fault in faults):
+        return "close sends a code", ()
+    if key in _keys([Match]) and (faults or any(issubclass(model, Rule) for model in models)):
         return "matching goes under when:", ()
     if list(models) == [Match]:
         _, rule = tree.find(parent[:-1])

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from .blows import Blows
+from .effects import Leg, Silence
 from .events import (
     Accepted,
     Action,
@@ -18,8 +19,6 @@ from .events import (
     DialDelayed,
     Established,
     Event,
-    Hold,
-    Leg,
     Listening,
     Opened,
     PhaseEntered,
@@ -27,18 +26,19 @@ from .events import (
     Requested,
     Responded,
     RuleChanged,
-    Silence,
     Subscribed,
+    Unsubscribed,
 )
-from .faults import Dice, Hits, Moment
+from .faults import Dice, Moment
 from .lanes import Limits
 from .legs import State
 from .link import Link, rank
 from .pacing import Pacer
 from .plain_rules import PlainRules, delays_of
-from .profile import BoundRule, Profile, Rule
+from .profile import BoundRule, Profile
 from .protocols import PROTOCOLS
 from .reading import Reading
+from .rule import reads_messages
 from .session import Session
 from .stream_session import StreamSession
 from .tally import Tally, Totals
@@ -99,7 +99,7 @@ class World:
         self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        reads = profile.protocol is not None or any(_reads(rule) for rule in profile.every_rule())
+        reads = profile.protocol is not None or any(reads_messages(rule) for rule in profile.every_rule())
         protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
         self._reading = Reading(protocol, reads, options.frames_journalled)
         self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
@@ -207,7 +207,7 @@ class World:
         if rule.id in self._live:
             self._drop_live(rule.id, self._live[rule.id][0], "healed", now)
         self._live[rule.id] = (rule, None if lasts is None else now + lasts)
-        if _reads(rule):
+        if reads_messages(rule):
             # Compressed streams can only be read from their first byte: those of new connections will be.
             self._reading = self._reading._replace(is_needed=True)
         self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
@@ -241,7 +241,7 @@ class World:
     @property
     def standing(self) -> Standing:
         """What the conditions of `until` see now."""
-        subscriptions = [channels for number, channels in self._subscribed.items() if self._holds(number)]
+        subscriptions = [channels for number, channels in self._subscribed.items() if channels and self._holds(number)]
         established = sum(1 for number in self._established if self._holds(number))
         channels = frozenset(channel for channels in subscriptions for channel in channels)
         return Standing(self._opened, self._closed, established, len(subscriptions), channels)
@@ -262,6 +262,9 @@ class World:
                     self._opened += 1
                     self.totals.opened += 1
                     self.totals.count_outcome("opened")
+                case Answered(101, "rule"):
+                    session.was_answered = True
+                    self.totals.count_outcome("dismissed")
                 case Answered(status, by) if status != 101 and (by != "proxy" or status < 500):
                     session.was_answered = True
                     self.totals.count_outcome(f"refused_{status // 100}xx")
@@ -271,6 +274,8 @@ class World:
                     self._established[session.number] = socket_id
                 case Subscribed(channel):
                     self._subscribed.setdefault(session.number, set()).add(channel)
+                case Unsubscribed(channel):
+                    self._subscribed.get(session.number, set()).discard(channel)
                 case Closed(by, how, code):
                     if session.opened_at is not None:
                         self._closed += 1
@@ -322,8 +327,18 @@ class World:
         """The request is through: rules may answer it, or keep it."""
         session.is_ruled = True
         for link in sorted(session.links.values(), key=lambda link: rank(link.fault)):
-            if link.acts_on_asking and session.wants_dial and link.hits_connection():
+            if not (link.acts_on_asking and session.wants_dial) or self._has_room(link, session):
+                continue
+            if link.hits_connection():
                 self.steps.append((session, session.strike(link, now)))
+
+    def _has_room(self, link: Link, session: Session) -> bool:
+        """Whether a rule with a quota lets one more connection of those that it takes pass."""
+        room = link.fault.room
+        if room is None:
+            return False
+        others = (other for other in self.sessions.values() if other is not session and other.is_admitted)
+        return sum(1 for other in others if link.rule.id in other.links) < room
 
     def _rule_request(self, session: Session, now: int) -> None:
         """A plain request: it has no number, and what opens and closes does not concern it."""
@@ -441,7 +456,7 @@ class World:
 
     def _hush(self, now: int) -> None:
         """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
-        effects = [active.rule.fault.effect() for active in self._active.values() if _keeps_all_waiting(active.rule)]
+        effects = [active.rule.fault.effect() for active in self._active.values() if active.rule.keeps_all_waiting]
         is_cut_off = any(isinstance(effect, Silence) for effect in effects)
         if (bool(effects), is_cut_off) != (self._is_hushed, self._is_cut_off):
             self._is_hushed, self._is_cut_off = bool(effects), is_cut_off
@@ -518,11 +533,6 @@ class World:
         return steps
 
 
-def _reads(rule: Rule | BoundRule) -> bool:
-    """Whether a rule has to read messages, or changes them."""
-    return rule.when.reads_content or (rule.fault.is_loss and bool(rule.fault.moments & {Moment.OPEN, Moment.MESSAGE}))
-
-
 def can_act(rule: BoundRule, session: Session) -> bool:
     """Whether a rule can read and change the messages of an open connection, as far as it needs to.
 
@@ -533,9 +543,3 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
     return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))
-
-
-def _keeps_all_waiting(rule: BoundRule) -> bool:
-    """Whether no new connection is answered while the rule is in force."""
-    is_for_new = Moment.ASK in rule.fault.moments and rule.fault.strikes in (Hits.NEW, Hits.ALL)
-    return isinstance(rule.fault.effect(), Hold | Silence) and is_for_new and rule.when.is_of_all

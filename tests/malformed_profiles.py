@@ -11,8 +11,8 @@ TOP = (
     "repeat, rules or phases"
 )
 MATCH = (
-    "expected from, request, connection, path, header, opcode, event, channel, text, json, size, age, chance, nth, "
-    "every or first"
+    "expected from, request, connection, path, header, opcode, event, channel, code, text, json, size, age, chance, "
+    "nth, every or first"
 )
 DURATION = "expected a duration with a unit, such as 500ms, 1.5s or 2m"
 SIZE = "expected a size with a unit, such as 512B, 64KiB or 1MB"
@@ -464,7 +464,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an unknown option": (
         _RULE + "  - fin: {code: 1000}\n",
-        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits, over or notify, got code",),
+        ("3:11: rules[0].fin.code: expected leg, other, keep_for, hits, over or notify, got code; close sends a code",),
     ),
     "a missing option": (
         _RULE + "  - latency: {jitter: 50ms}\n",
@@ -730,7 +730,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     "a rejection with an option of its own for a header": (
         _RULE + "  - reject: {status: 429, retry_after: 5}\n",
         (
-            "3:27: rules[0].reject.retry_after: expected status, headers or body, got retry_after; did you mean "
+            "3:27: rules[0].reject.retry_after: expected status, headers, body or quota, got retry_after; did you mean "
             "headers?",
         ),
     ),

@@ -238,4 +238,4 @@ class TestPusher:
         c = Network(library.load("short-heartbeat")).open()
         c.send(SERVER, text(ESTABLISHED))
         (message,) = payloads(c.client.stream)
-        assert json.loads(json.loads(message)["data"])["activity_timeout"] == 5
+        assert json.loads(json.loads(message)["data"])["activity_timeout"] == 2

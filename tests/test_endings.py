@@ -265,6 +265,26 @@ class TestSlowClose:
         c.rst(SERVER)
         assert c.client.reset_at == network.now
 
+    @SENDERS
+    def test_a_reset_waits_too_where_it_shall(self, side: Side) -> None:
+        network, c = open_and_add("slow_close", {"delay": "3s", "resets": "true"})
+        c.rst(side)
+        c.send(side.other, said(side.other, "to nobody"))
+        network.wait(3 * SECOND - 1)
+        assert c.peer(side.other).reset_at is None and c.peer(side.other).stream == b""
+        network.wait(1)
+        assert c.peer(side.other).reset_at == network.now and c.is_over
+        assert network.events(Closed) == [Closed(side.label, "reset", None)]
+        assert [(event.fault, event.side) for event in network.events(Struck)] == [("slow_close", side)]
+
+    def test_a_reset_that_waits_leaves_a_half_open_leg_at_the_heal(self) -> None:
+        network, c = open_and_add("slow_close", {"delay": "3s", "resets": "true"})
+        c.rst(CLIENT)
+        network.add(live_rule("half_open", {"leg": "server"}, id="silence"))
+        network.wait(60 * SECOND)
+        network.heal("silence")
+        assert c.server.reset_at is not None and c.is_over
+
     def test_it_strikes_when_a_fin_waits_and_also_on_connections_that_open_later(self) -> None:
         network, _ = open_and_add("slow_close", "3s")
         c = network.open()

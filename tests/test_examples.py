@@ -1,6 +1,7 @@
 """Every example and every shipped profile is played in virtual time to lively peers: each of its faults strikes."""
 
 import json
+from collections import deque
 
 import pytest
 
@@ -10,7 +11,7 @@ from chaosproxy.legs import State
 from chaosproxy.profile import Profile
 from chaosproxy.profile_yaml import example, load
 from chaosproxy.units import SECOND
-from tests.virtual import CLIENT, MS, SERVER, Connection, Network, frame, request, switching, text
+from tests.virtual import CLIENT, MS, SERVER, Connection, Network, close_frame, frame, request, switching, text
 
 STEP = 100 * MS
 PATIENCE = 5 * SECOND
@@ -24,7 +25,7 @@ def _event(name: str, **fields: object) -> bytes:
 class Life:
     """A client that dials whenever it has no connection or hears nothing, and a server that answers; both talk.
 
-    Another client sends a plain request now and then.
+    Now and then another one sends a plain request, or visits for a while.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -34,6 +35,7 @@ class Life:
         self._heard_at = 0
         self._turn = 0
         self._trigger_connection: Connection | None = None
+        self._visitors: deque[Connection] = deque()
 
     def live(self, duration: int, wanted: set[str]) -> set[str]:
         """The faults that have struck, once all that are wanted have or the time is over."""
@@ -41,6 +43,7 @@ class Life:
         while self.network.now < end and not wanted <= self._strikes:
             self._turn += 1
             self._dial()
+            self._visit()
             self._answer()
             self._talk()
             self._trigger()
@@ -68,9 +71,19 @@ class Life:
             self._connection.send(CLIENT, request())
             self._heard, self._heard_at = 0, self.network.now
 
+    def _visit(self) -> None:
+        if self._turn % 10 == 0 and self.network.world.is_listening:
+            self._visitors.append(self.network.connect())
+            self._visitors[-1].send(CLIENT, request())
+        if len(self._visitors) > 3:
+            gone = self._visitors.popleft()
+            gone.send(CLIENT, close_frame(1000, mask=M))
+            gone.fin(CLIENT)
+
     def _answer(self) -> None:
-        c = self._connection
-        if c and c.is_connected and c.server.data.startswith(b"GET ") and c.session.state is State.ANSWER:
+        for c in filter(None, (self._connection, *self._visitors)):
+            if not c.is_connected or not c.server.data.startswith(b"GET ") or c.session.state is not State.ANSWER:
+                continue
             established = _event("pusher:connection_established", data='{"socket_id":"1.1","activity_timeout":120}')
             c.send(SERVER, switching() + established)
 
@@ -81,6 +94,8 @@ class Life:
         c.send(CLIENT, text(json.dumps({"event": "client-typing", "channel": "private-a", "n": self._turn}), M))
         data = json.dumps({"n": self._turn, "text": "hello " * (5000 if self._turn % 50 == 0 else 5)})
         c.send(SERVER, _event("message", channel="private-a", data=data))
+        if self._turn % 3 == 0:
+            c.send(CLIENT, text(json.dumps({"event": "pusher:subscribe", "data": {"channel": "private-a"}}), M))
         if self._turn % 5 == 0:
             c.send(SERVER, frame(b"beat", 9), _event("pusher_internal:subscription_succeeded", channel="private-a"))
             c.send(CLIENT, frame(b"beat", 10, mask=M), frame(b"beat", 9, mask=M))

@@ -5,16 +5,7 @@ from typing import Any
 import pytest
 
 from chaosproxy.engine import Lane
-from chaosproxy.events import (
-    Answered,
-    Ended,
-    Healed,
-    Opened,
-    Pause,
-    Resume,
-    Struck,
-    Suppressed,
-)
+from chaosproxy.events import Answered, Ended, Healed, Opened, Pause, Resume, Struck, Suppressed
 from chaosproxy.legs import State
 from chaosproxy.units import SECOND
 from chaosproxy.wire.flaws import Flaw, spoil

@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from chaosproxy.faults import FAULTS
 from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
+from chaosproxy.observe import DROPS, Clients, Statement
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy
 from chaosproxy.session import Session
@@ -29,11 +30,12 @@ class Stage:
 
     def __init__(self, profile: Profile = EMPTY) -> None:
         self.journal = Journal(profile, 0)
-        self.metrics = Metrics(self.journal)
-        self.proxy = Proxy(Address("127.0.0.1", 9), profile=profile, options=Options(dials_per_second_max=0))
-        self.metrics.watch(self.proxy)
-        self.world = self.proxy.world
         self.now = SECOND
+        self.metrics = Metrics(self.journal, clock=lambda: self.now)
+        self.clients = Clients()
+        self.proxy = Proxy(Address("127.0.0.1", 9), profile=profile, options=Options(dials_per_second_max=0))
+        self.metrics.watch(self.proxy, self.clients)
+        self.world = self.proxy.world
         self.world.launch(self.now)
 
     def settle(self, session: Session) -> None:
@@ -41,6 +43,7 @@ class Stage:
         told, self.world.told = self.world.told, []
         for item in told:
             self.metrics.tell(item)
+            self.clients.tell(item)
 
     def ask(self, path: str = "/", extra: str = "") -> Session:
         session = self.world.accept("127.0.0.1:5", self.now)
@@ -72,6 +75,9 @@ class Stage:
         self.settle(session)
         assert session.is_over
 
+    def report(self, ordinal: int, state: str, previous: str = "") -> None:
+        self.clients.hear(Statement("anna", "i", ordinal, 1.0, "", "state", state, previous), self.now)
+
     def page(self) -> str:
         return self.metrics.expose()[0].decode()
 
@@ -90,6 +96,8 @@ def busy_stage() -> Stage:
     stage.close(stage.open(), 1000)
     stage.open()
     stage.ask()
+    stage.report(1, "connecting")
+    stage.report(2, "connected", "connecting")
     return stage
 
 
@@ -191,6 +199,29 @@ class TestValues:
             metrics = Metrics(Journal(EMPTY, 0, full))
         assert "chaosproxy_journal_lost_total 1.0\n" in metrics.expose()[0].decode()
 
+    def test_the_states_of_clients_are_by_how_they_are_known(self) -> None:
+        stage = Stage(Profile.model_validate({"version": 1, "identify": {"path": True}}))
+        session = stage.open("/bert")
+        stage.report(1, "connecting")
+        stage.now += 2 * SECOND
+        stage.report(2, "unavailable", "connecting")
+        stage.close(session, 1000)
+        stage.now += 3 * SECOND
+        seconds, transitions = "chaosproxy_client_state_seconds_total", "chaosproxy_client_state_transitions_total"
+        assert stage.value(seconds, state="connecting", source="reported") == 2
+        assert stage.value(seconds, state="unavailable", source="reported") == 3
+        assert stage.value(seconds, state="connected", source="inferred") == 2
+        assert stage.value(seconds, state="lost", source="inferred") == 3
+        labels = {"from": "connecting", "to": "unavailable", "source": "reported"}
+        assert stage.value(transitions, **labels) == 1
+        assert stage.value(transitions, **{"from": "connected", "to": "lost", "source": "inferred"}) == 1
+
+    def test_every_reason_to_drop_a_report_has_a_series(self) -> None:
+        stage = Stage()
+        stage.clients.drop("rate", 7)
+        counts = {reason: stage.value("chaosproxy_client_reports_dropped_total", reason=reason) for reason in DROPS}
+        assert counts == dict.fromkeys(DROPS, 0) | {"rate": 7}
+
     def test_the_profile_and_seed_are_said(self) -> None:
         stage = busy_stage()
         digest = stage.world.profile.digest
@@ -231,6 +262,12 @@ class TestExposition:
         families = list(openmetrics_parser.text_string_to_metric_families(page.decode()))
         assert len(families) > 10
 
+    def test_what_clients_report_is_on_the_page_that_is_checked(self) -> None:
+        page = busy_stage().page()
+        for source in ("reported", "inferred"):
+            assert f'transitions_total{{from="connecting",source="{source}",to="connected"}}' in page
+            assert f'client_state_seconds_total{{source="{source}",state="connected"}}' in page
+
     def test_names_and_units_follow_the_conventions(self) -> None:
         for family in parser.text_string_to_metric_families(busy_stage().page()):
             assert family.name.startswith("chaosproxy_")
@@ -253,6 +290,8 @@ def test_ten_thousand_hostile_connections_add_no_series() -> None:
     def visit(number: int) -> None:
         session = stage.open(f"/{number}", f"Origin: http://o{number}\r\nUser-Agent: {number}\r\n")
         session.receive(Side.SERVER, build_frame(number % 16 & 7, b"%d" % number), stage.now)
+        hostile = Statement(f"c{number}", "i", 1, 1.0, f"{number}", "state", f"s{number}", f"p{number}")
+        stage.clients.hear(hostile, stage.now)
         if number % 3:
             stage.close(session, number * 7 % 65536, b"reason %d" % number)
         else:

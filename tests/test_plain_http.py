@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaosproxy import library
+from chaosproxy.effects import Leg
 from chaosproxy.events import (
     Answered,
     Asked,
@@ -14,7 +15,6 @@ from chaosproxy.events import (
     Dial,
     End,
     Healed,
-    Leg,
     Opened,
     Pause,
     PhaseEntered,

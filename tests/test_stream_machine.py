@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chaosproxy.events import Heal
+from chaosproxy.effects import Heal
 from chaosproxy.legs import State
 from chaosproxy.units import SECOND
 from chaosproxy.wire.frames import SIDES, Side

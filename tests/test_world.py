@@ -4,17 +4,7 @@ import json
 
 import pytest
 
-from chaosproxy.events import (
-    Asked,
-    Closed,
-    DialDelayed,
-    End,
-    Healed,
-    Listening,
-    PhaseEntered,
-    RuleChanged,
-    Struck,
-)
+from chaosproxy.events import Asked, Closed, DialDelayed, End, Healed, Listening, PhaseEntered, RuleChanged, Struck
 from chaosproxy.units import SECOND
 from chaosproxy.world import Options
 

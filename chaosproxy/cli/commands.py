@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import click
 
 from .. import library
-from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
+from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE, read_client_token
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
 from ..demo.show import demo as play_demo
 from ..faults import FAULTS
@@ -71,6 +71,7 @@ URL = _Reader("url", parse_upstream)
 ADDRESS = _Reader("host:port", parse_address)
 CONTROL_ADDRESS = _Reader("host:port", lambda text: None if text == "none" else parse_address(text))
 HOST = _Reader("keep|upstream|name", parse_host)
+CLIENT_TOKEN = _Reader("text", read_client_token)
 DURATION = _Reader("duration", lambda text: parse_duration(text) / SECOND)
 
 
@@ -122,6 +123,9 @@ def cli(context: click.Context) -> None:
     help=f"Another name of the control address ({HOSTS_VARIABLE}).",
 )
 @option("--token", variable=TOKEN_VARIABLE, help=f"What the control API asks for ({TOKEN_VARIABLE}).")
+@option(
+    "--client-script-token", type=CLIENT_TOKEN, help="What stands in the address of chaosproxy.js; random by default."
+)
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
 @option("--loop", type=click.Choice(["asyncio", "uvloop"]), help="Default: uvloop where it is installed.")
@@ -170,6 +174,7 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         control=given["control"],
         control_hosts=given["control_hosts"],
         token=given["token"],
+        client_token=given["client_script_token"],
         journal=given["journal"],
         grace_s=given["grace"],
         checks_upstream=given["check_upstream"],

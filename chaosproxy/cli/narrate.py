@@ -12,6 +12,8 @@ from ..events import (
     Accepted,
     Answered,
     Asked,
+    ClientSaid,
+    ClientState,
     Closed,
     Cut,
     DialDelayed,
@@ -35,6 +37,7 @@ from ..events import (
     Subscribed,
     Suppressed,
     Unjudged,
+    Unsubscribed,
 )
 from ..opening import PLAINTEXT
 from ..problems import escape
@@ -193,6 +196,13 @@ def _line_of_all(event: Event) -> Line:
         case Reported(client, state, detail):
             more = f": {shown(detail)}" if detail else ""
             return Line(f"client {shown(client)} says {shown(state)}{more}")
+        case ClientState(client, previous, state, source):
+            was = f" (was {shown(previous)})" if previous else ""
+            said = "says" if source == "reported" else "seems"
+            return Line(f"client {shown(client)} {said} {shown(state)}{was}", is_detail=source != "reported")
+        case ClientSaid(client, what, detail, code):
+            more = f": {shown(detail)}{_code(code)}" if detail or code is not None else ""
+            return Line(f"client {shown(client)} says {shown(what)}{more}", is_detail=what not in ("error", "mark"))
         case _:
             return Line(type(event).__name__.lower(), is_detail=True)
 
@@ -229,6 +239,8 @@ def _line_of_one(name: str, event: Event) -> Line:
             return Line(f"{name} established")
         case Subscribed(channel):
             return Line(f"{name} subscribed to {shown(channel)}")
+        case Unsubscribed(channel):
+            return Line(f"{name} left {shown(channel)}")
         case Framed(side, opcode, size, event_name):
             more = f" {shown(event_name)}" if event_name else ""
             return Line(f"{name}: {opcode} of {size} bytes from the {side.label}{more}", is_detail=True)

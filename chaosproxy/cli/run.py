@@ -19,6 +19,7 @@ from ..certificates import CertificateTrouble
 from ..control import ControlServer
 from ..journal import Journal, Sink, open_journal
 from ..metrics import Metrics
+from ..observe import Clients
 from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
@@ -69,6 +70,7 @@ class Settings(NamedTuple):
     control: Address | None
     control_hosts: tuple[str, ...]
     token: str | None
+    client_token: str | None
     journal: str | None
     grace_s: float
     checks_upstream: bool
@@ -208,7 +210,9 @@ class _Stage:
         self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
         self._metrics = Metrics(self._journal)
         self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell, security)
-        self._metrics.watch(self.proxy)
+        is_read = settings.profile.protocol is not None and not settings.options.is_opaque
+        self._clients = Clients(has_protocol=is_read)
+        self._metrics.watch(self.proxy, self._clients)
         self._control, self._token = self._make_control(fence)
 
     def _make_control(self, fence: Fence) -> tuple[ControlServer | None, str]:
@@ -220,7 +224,15 @@ class _Stage:
             token = made_up = token_urlsafe(16)
         try:
             control = ControlServer(
-                self.proxy, self._journal, self._metrics, address, self._settings.control_hosts, token, fence.refuses
+                self.proxy,
+                self._journal,
+                self._metrics,
+                address,
+                self._settings.control_hosts,
+                token,
+                fence.refuses,
+                self._clients,
+                self._settings.client_token,
             )
         except ValueError as problem:
             raise Trouble(str(problem), ExitCode.USAGE) from None
@@ -233,16 +245,17 @@ class _Stage:
             await self.proxy.start()
         except OSError as error:
             raise _port_trouble(error, settings.listen, "--listen") from None
-        where = "none"
+        where, script = "none", ""
         if self._control and settings.control:
             try:
                 await self._control.start()
             except OSError as error:
                 raise _port_trouble(error, settings.control, "--control") from None
             where = f"http://{reachable(settings.control._replace(port=self._control.port))}"
+            script = f"{where}{self._control.client_path}/chaosproxy.js"
             where += f", token {self._token}" if self._token else ""
         for line in greeting(
-            settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed, settings.tls
+            settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed, settings.tls, script
         ):
             self._say(line)
         if settings.tls.is_developing and self.proxy.security.ca:
@@ -258,10 +271,11 @@ class _Stage:
         return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
 
     def _tell(self, told: Told) -> None:
-        self._journal.tell(told)
-        self._metrics.tell(told)
-        for line in self._narrator.tell(told):
-            self._say(line)
+        for each in (told, *self._clients.tell(told)):
+            self._journal.tell(each)
+            self._metrics.tell(each)
+            for line in self._narrator.tell(each):
+                self._say(line)
 
 
 def _open_journal(path: str) -> Sink:

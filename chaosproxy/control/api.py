@@ -8,9 +8,10 @@ from time import monotonic_ns
 
 from aiohttp import web
 
-from ..events import Leg
+from ..effects import Leg
 from ..journal import Journal
 from ..metrics import Metrics
+from ..observe import Clients
 from ..opaque import rule_misfits
 from ..problems import show_path
 from ..protocols import PROTOCOLS
@@ -29,11 +30,12 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 class Api:
     """Answer for one proxy."""
 
-    def __init__(self, proxy: Proxy, journal: Journal, metrics: Metrics, fence: Fence) -> None:
+    def __init__(self, proxy: Proxy, journal: Journal, metrics: Metrics, fence: Fence, clients: Clients) -> None:
         self._proxy = proxy
         self._journal = journal
         self._metrics = metrics
         self._fence = fence
+        self._clients = clients
         self.streams = Streams(journal)
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -71,7 +73,7 @@ class Api:
         return web.Response(body=page, headers={"Content-Type": content_type})
 
     async def _state(self, request: web.Request) -> web.Response:
-        return _json(tell_state(self._proxy, monotonic_ns()))
+        return _json(tell_state(self._proxy, self._clients, monotonic_ns()))
 
     async def _show_journal(self, request: web.Request) -> web.StreamResponse:
         match request.query.get("format", "events"):
@@ -122,6 +124,9 @@ class Api:
             key = "event" if rule.when.event is not None else "channel"
             problem = f"{key}: needs protocol: at the top of the profile (one of {', '.join(PROTOCOLS)})"
             raise Refused(422, "the order is not valid", [{"path": f"rule.when.{key}", "message": problem}])
+        if rule.fault.protocol and not profile.protocol:
+            problem = f"{rule.fault_name} needs protocol: {rule.fault.protocol} at the top of the profile"
+            raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": problem}])
         if lack := self._proxy.security.lacks(rule.fault):
             raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
         if rule.id and rule.id in {other.id for other in profile.every_rule()}:

@@ -4,6 +4,10 @@ A page can't choose the Host and Origin headers, nor Sec-Fetch-Site, and it can'
 another origin without a preflight, which is never answered. A name that an attacker's DNS points at us (rebinding) is
 caught by its Host. Whoever listens beyond loopback needs a token on top.
 
+One door is open to pages of other origins, for they are where clients live: the script that tells us their states, and
+the address to which it tells them. Who knows the token in its path may fetch the one and write to the other, and no
+more; what is written there can steer nothing, and nothing can be read.
+
 Nothing here knows of sockets: a request's facts in, a refusal or None out.
 """
 
@@ -16,7 +20,15 @@ from typing import NamedTuple
 HOSTS_VARIABLE = "CHAOSPROXY_CONTROL_HOSTS"
 TOKEN_VARIABLE = "CHAOSPROXY_CONTROL_TOKEN"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_CLIENT_TOKEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _SAFE = frozenset({"GET", "HEAD"})
+
+
+def read_client_token(text: str) -> str:
+    """Read what shall stand in the script's address. Errors do not quote it."""
+    if not _CLIENT_TOKEN.fullmatch(text):
+        raise ValueError(f"expected 8 to 64 letters, digits, - and _, got {len(text)} characters")
+    return text
 
 
 class Refusal(NamedTuple):
@@ -38,6 +50,7 @@ class Facts(NamedTuple):
     has_own_header: bool  # X-Chaosproxy: a page can't send it to another origin
     authorization: str
     is_open: bool  # a probe or the metrics: served without a token
+    client_token: str | None = None  # where the path is one for clients: the token in it
 
 
 class Guard:
@@ -47,7 +60,9 @@ class Guard:
     it), or `name:port` with that one only. Loopback names need our own port or none.
     """
 
-    def __init__(self, host: str, hosts: Collection[str] = (), token: str | None = None) -> None:
+    def __init__(
+        self, host: str, hosts: Collection[str] = (), token: str | None = None, client_token: str = ""
+    ) -> None:
         self._is_loopback = host == "localhost" or _is_loopback(host)
         if not self._is_loopback and not token:
             raise ValueError(
@@ -57,9 +72,12 @@ class Guard:
         self._family = None if host == "localhost" or not self._is_loopback else ipaddress.ip_address(host).version
         self._hosts = frozenset(name.lower() for name in hosts)
         self._token = token.encode() if token else None
+        self._client_token = client_token.encode()
 
     def check(self, facts: Facts, port: int) -> Refusal | None:
         """Why a request to our port must not be served, if so."""
+        if facts.client_token is not None:
+            return self._check_host(facts, port) or self._check_client_token(facts.client_token)
         return self._check_host(facts, port) or _check_origin(facts) or self._check_token(facts) or _check_body(facts)
 
     def _check_host(self, facts: Facts, port: int) -> Refusal | None:
@@ -92,6 +110,11 @@ class Guard:
         ):
             return None
         return Refusal(401, f"expected Authorization: Bearer with the token of {TOKEN_VARIABLE}")
+
+    def _check_client_token(self, given: str) -> Refusal | None:
+        if self._client_token and hmac.compare_digest(given.encode(errors="surrogateescape"), self._client_token):
+            return None
+        return Refusal(404, "the script's address is another; the proxy says it as it starts")
 
 
 def _check_origin(facts: Facts) -> Refusal | None:

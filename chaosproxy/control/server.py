@@ -2,13 +2,16 @@
 
 import http
 from collections.abc import Awaitable, Callable, Collection
+from secrets import token_urlsafe
 
 from aiohttp import web
 
 from ..journal import Journal
 from ..metrics import Metrics
+from ..observe import Clients
 from ..proxy import Address, Proxy
 from .api import OPEN_PATHS, Api
+from .client_door import TOKEN_IN_PATH, ClientDoor
 from .guard import Facts, Guard
 from .orders import Fence, Refused
 
@@ -20,6 +23,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_TO_BE_TRIED_AGAIN = (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.TOO_MANY_REQUESTS)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,7 +32,8 @@ class ControlServer:
     """The control address of one proxy.
 
     `hosts` are further names by which it may be addressed (see Guard). Raise ValueError where the address can be
-    reached from elsewhere and there is no `token`. `fence` may forbid rules.
+    reached from elsewhere and there is no `token`. `fence` may forbid rules. `clients` is what is known of clients;
+    they report under `client_path`, which no other can guess.
     """
 
     def __init__(
@@ -40,13 +45,18 @@ class ControlServer:
         hosts: Collection[str] = (),
         token: str | None = None,
         fence: Fence = lambda rule: None,
+        clients: Clients | None = None,
+        client_token: str | None = None,
     ) -> None:
         self._address = address
-        self._guard = Guard(address.host, hosts, token)
-        self._api = Api(proxy, journal, metrics, fence)
+        clients, client_token = clients or Clients(), client_token or token_urlsafe(16)
+        self.client_path = f"/client/{client_token}"
+        self._guard = Guard(address.host, hosts, token, client_token)
+        self._api = Api(proxy, journal, metrics, fence, clients)
         self.port = 0
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
         app.add_routes(self._api.routes())
+        app.add_routes(ClientDoor(proxy, clients).routes())
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._let_followers_go)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -92,6 +102,7 @@ def _facts(request: web.Request) -> Facts:
         has_own_header="X-Chaosproxy" in headers,
         authorization=headers.get("Authorization", ""),
         is_open=request.path in OPEN_PATHS,
+        client_token=request.match_info.get(TOKEN_IN_PATH),
     )
 
 
@@ -122,4 +133,7 @@ def _words(error: web.HTTPException) -> str:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    if TOKEN_IN_PATH in request.match_info and response.status not in _TO_BE_TRIED_AGAIN:
+        # A page's fetch fails where it may not have the answer, even one that it can't read; then it tries again.
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers["Server"] = "chaosproxy"  # aiohttp has named itself and Python by now

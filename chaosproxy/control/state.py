@@ -1,10 +1,11 @@
-"""What is going on, as JSON: phase, rules, connections, counters."""
+"""What is going on, as JSON: phase, rules, connections, clients, counters."""
 
 from collections.abc import Sequence
 from itertools import islice
 
 from pydantic import JsonValue
 
+from ..observe import Clients, Seen
 from ..profile import Until
 from ..proxy import Proxy
 from ..rule import BoundRule
@@ -16,7 +17,7 @@ CONNECTIONS_SHOWN_MAX = 1000
 Json = dict[str, JsonValue]
 
 
-def tell_state(proxy: Proxy, now: int) -> Json:
+def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
     """Everything a page or a test wants to know at once."""
     world = proxy.world
     shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
@@ -32,6 +33,7 @@ def tell_state(proxy: Proxy, now: int) -> Json:
         "rules": [tell_rule(rule) | {"live": rule.id in live} for rule in world.active_rules],
         "connections": [_tell_session(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
+        "clients": [_tell_client(seen, now) for seen in clients.seen()],
         "counters": {
             "attempts": world.totals.attempts,
             "connections": world.totals.connections,
@@ -91,6 +93,19 @@ def _tell_session(session: Session, now: int) -> Json:
         "age_seconds": _seconds(now - session.accepted_at),
         "silent": session.is_silent,
         "rules": list(session.links),
+    }
+
+
+def _tell_client(seen: Seen, now: int) -> Json:
+    """What is known of a client; the attempt is that of the connection it has, or had last."""
+    return {
+        "client": seen.client,
+        "instance": seen.instance,
+        "state": seen.state,
+        "seconds": _seconds(now - seen.since),
+        "source": seen.source.value,
+        "socket_id": seen.socket_id,
+        "attempt": seen.attempt,
     }
 
 

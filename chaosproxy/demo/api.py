@@ -1,15 +1,18 @@
-"""The server's HTTP side: what back ends call (signed), and an auth endpoint so that pages need no back end at all."""
+"""The server's HTTP side: what back ends call (signed), and auth endpoints so that pages need no back end at all."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import monotonic_ns
 from typing import NamedTuple
 
 from aiohttp import web
 
-from chaosproxy.demo.auth import App, authorise, is_signed
+from chaosproxy.demo.actions import Action
+from chaosproxy.demo.auth import App, authorise, authorise_user, is_signed
 from chaosproxy.demo.channels import is_guarded, is_presence
 from chaosproxy.demo.frames import Json, decode, encode, size_bytes
-from chaosproxy.demo.hub import EVENT_BYTES_MAX, EVENT_NAME_LENGTH_MAX, Action, Hub
+from chaosproxy.demo.hub import Hub
+from chaosproxy.demo.limits import EVENT_BYTES_MAX, EVENT_NAME_LENGTH_MAX
 
 BATCH_MAX = 10
 CHANNELS_AT_ONCE_MAX = 100
@@ -45,6 +48,8 @@ class Api:
             web.post("/apps/{app}/users/{user}/terminate_connections", self._signed(self._terminate)),
             web.post("/pusher/auth", self._authorise),
             web.options("/pusher/auth", _preflight),
+            web.post("/pusher/user-auth", self._authorise_user),
+            web.options("/pusher/user-auth", _preflight),
         ]
 
     def _signed(
@@ -77,7 +82,7 @@ class Api:
     def _send(self, app: App, publications: list[Publication]) -> None:
         for event, channels, data, but in publications:
             for channel in channels:
-                self._perform(self._hub.publish(app, channel, event, data, but))
+                self._perform(self._hub.publish(app, channel, event, data, monotonic_ns(), but))
 
     async def _channels(self, app: App, request: web.Request) -> Json:
         sizes = self._hub.channels(app).sizes()
@@ -90,20 +95,27 @@ class Api:
         return {"users": [{"id": user_id} for user_id in self._hub.channels(app).members(channel)]}
 
     async def _terminate(self, app: App, request: web.Request) -> Json:
-        self._perform(self._hub.terminate(app, request.match_info["user"]))
+        self._perform(self._hub.terminate(app, request.match_info["user"], monotonic_ns()))
         return {"ok": True}
 
     async def _authorise(self, request: web.Request) -> web.Response:
         """Sign any subscription asked for; `app_key` chooses the app, `user_id` the user of a presence channel."""
-        fields = await (_body(request) if request.content_type == "application/json" else _form(request))
-        socket_id, channel, user_id, key = (
-            value if isinstance(value := fields.get(name), str) else ""
-            for name in ("socket_id", "channel_name", "user_id", "app_key")
-        )
-        app = self._hub.app_with_key(key) if key else self._default_app
+        socket_id, channel, user_id, key = await _fields(request, "socket_id", "channel_name", "user_id", "app_key")
+        app = self._app(key)
         if app is None or not _SOCKET_ID.fullmatch(socket_id) or not is_guarded(channel):
             raise _refusal(403, "Only a socket_id and a private or presence channel_name can be signed for.")
         return _json(authorise(app, socket_id, channel, user_id))
+
+    async def _authorise_user(self, request: web.Request) -> web.Response:
+        """Sign anybody in; `app_key` chooses the app, `user_id` who it is."""
+        socket_id, user_id, key = await _fields(request, "socket_id", "user_id", "app_key")
+        app = self._app(key)
+        if app is None or not _SOCKET_ID.fullmatch(socket_id):
+            raise _refusal(403, "Only a socket_id can be signed in.")
+        return _json(authorise_user(app, socket_id, user_id))
+
+    def _app(self, key: str) -> App | None:
+        return self._hub.app_with_key(key) if key else self._default_app
 
 
 async def allow_any_origin(request: web.Request, response: web.StreamResponse) -> None:
@@ -114,6 +126,12 @@ async def allow_any_origin(request: web.Request, response: web.StreamResponse) -
 
 async def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204)
+
+
+async def _fields(request: web.Request, *names: str) -> list[str]:
+    """Read a form or a JSON object; what is missing or no text is empty."""
+    fields = await (_body(request) if request.content_type == "application/json" else _form(request))
+    return [value if isinstance(value := fields.get(name), str) else "" for name in names]
 
 
 async def _body(request: web.Request) -> Mapping[str, Json]:

@@ -1,7 +1,8 @@
 """Who is in which channel of one app, and when a user comes and goes.
 
-A channel exists as long as it has a subscriber. A user of a presence channel may hold several connections: joining
-with the first and leaving with the last is what the others are told.
+A channel is occupied as long as it has a subscriber. A user of a presence channel may hold several connections:
+joining with the first and leaving with the last is what the others are told. A user who is missed is still a member: it
+has no connection any more, but nobody has been told yet, as it may come back.
 """
 
 import re
@@ -44,6 +45,7 @@ class Channels:
     def __init__(self) -> None:
         # By channel and socket id; the member is None outside presence channels.
         self._subscribers: dict[str, dict[str, Member | None]] = {}
+        self._missed: dict[str, dict[str | int, Member]] = {}
 
     def join(self, channel: str, socket_id: str, member: Member | None) -> bool:
         """Add a subscriber; return whether it brings a user who was not there."""
@@ -60,6 +62,19 @@ class Channels:
             self._subscribers.pop(channel, None)
         return None if member is None or _has_user(subscribers, member) else member
 
+    def miss(self, channel: str, member: Member) -> None:
+        """Keep a user whose last connection left as a member."""
+        self._missed.setdefault(channel, {})[member.user_id] = member
+
+    def no_longer_miss(self, channel: str, user_id: str | int) -> None:
+        missed = self._missed.get(channel, {})
+        missed.pop(user_id, None)
+        if not missed:
+            self._missed.pop(channel, None)
+
+    def is_occupied(self, channel: str) -> bool:
+        return channel in self._subscribers
+
     def member(self, channel: str, socket_id: str) -> Member | None:
         return self._subscribers.get(channel, {}).get(socket_id)
 
@@ -68,7 +83,7 @@ class Channels:
 
     def members(self, channel: str) -> dict[str | int, Json]:
         """Return each user of a presence channel with what is known of it, in order of arrival."""
-        users = self._subscribers.get(channel, {}).values()
+        users = [*self._missed.get(channel, {}).values(), *self._subscribers.get(channel, {}).values()]
         return {member.user_id: member.user_info for member in users if member is not None}
 
     def sizes(self) -> dict[str, int]:

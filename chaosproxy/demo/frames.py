@@ -1,7 +1,8 @@
 """What the server says: each frame of the Pusher protocol as text, shaped as soketi shapes it.
 
 Two habits of the protocol matter to clients: `data` is a JSON *string* in what tells them something, but an *object* in
-`pusher:error`, `pusher:subscription_error` and `pusher:pong`; and there is no space after a separator.
+`pusher:error`, `pusher:subscription_error`, `pusher:signin_success` and `pusher:pong`; and there is no space after a
+separator.
 """
 
 import json
@@ -51,12 +52,16 @@ def error(code: int, message: str, channel: str | None = None) -> str:
     return encode({"event": "pusher:error", **place, "data": {"code": code, "message": message}})
 
 
+def signin_success(auth: str, user_data: str) -> str:
+    return encode({"event": "pusher:signin_success", "data": {"auth": auth, "user_data": user_data}})
+
+
 def subscription_succeeded(channel: str) -> str:
     return encode({"event": "pusher_internal:subscription_succeeded", "channel": channel})
 
 
 def presence_succeeded(channel: str, members: Mapping[str | int, Json]) -> str:
-    infos = {str(user_id): info for user_id, info in members.items()}
+    infos = {str(user_id): info for user_id, info in members.items() if info is not None}
     data = encode({"presence": {"ids": list(members), "hash": infos, "count": len(members)}})
     return encode({"event": "pusher_internal:subscription_succeeded", "channel": channel, "data": data})
 
@@ -67,7 +72,8 @@ def subscription_error(channel: str, kind: str, problem: str, status: int) -> st
 
 
 def member_added(channel: str, user_id: str | int, user_info: Json) -> str:
-    data = encode({"user_id": user_id, "user_info": user_info})
+    info: dict[str, Json] = {} if user_info is None else {"user_info": user_info}  # as soketi: nothing known, no field
+    data = encode({"user_id": user_id, **info})
     return encode({"event": "pusher_internal:member_added", "channel": channel, "data": data})
 
 

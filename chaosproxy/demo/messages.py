@@ -19,6 +19,13 @@ class Unsubscribe(NamedTuple):
     channel: str
 
 
+class Signin(NamedTuple):
+    """The client says which user it is; without what it needs, both are empty and no signature fits them."""
+
+    auth: str
+    user_data: str
+
+
 class ClientEvent(NamedTuple):
     """An event one client sends to the others of a channel; its name starts with `client-`."""
 
@@ -37,7 +44,7 @@ class Unknown(NamedTuple):
     """Not JSON, not an object, or an event the server has no use for; soketi stays silent, and so do we."""
 
 
-Message = Ping | Subscribe | Unsubscribe | ClientEvent | Malformed | Unknown
+Message = Ping | Subscribe | Unsubscribe | Signin | ClientEvent | Malformed | Unknown
 
 
 def read(frame: str | bytes) -> Message:
@@ -52,6 +59,8 @@ def read(frame: str | bytes) -> Message:
         return Ping()
     if event in ("pusher:subscribe", "pusher:unsubscribe"):
         return _read_membership(event, value.get("data"))
+    if event == "pusher:signin":
+        return _read_signin(value.get("data"))
     if event.startswith("client-"):
         channel = value.get("channel")
         if not isinstance(channel, str):
@@ -71,3 +80,18 @@ def _read_membership(event: str, data: Json) -> Message:
         auth if isinstance(auth, str) else "",
         channel_data if isinstance(channel_data, str) else None,
     )
+
+
+def _read_signin(data: Json) -> Signin:
+    auth, user_data = (data.get("auth"), data.get("user_data")) if isinstance(data, dict) else (None, None)
+    return Signin(auth, user_data) if isinstance(auth, str) and isinstance(user_data, str) else Signin("", "")
+
+
+def read_user_id(user_data: str) -> str | None:
+    """Take the user's id out of what it signed in with; None when there is none."""
+    try:
+        value = decode(user_data)
+    except ValueError:
+        return None
+    user_id = value.get("id") if isinstance(value, dict) else None
+    return str(user_id) if isinstance(user_id, str | int) and user_id else None

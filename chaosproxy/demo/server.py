@@ -2,22 +2,26 @@
 
 `GET /app/{key}` is the WebSocket; the rest is HTTP (see api.py); every other path is a 404. Nothing is limited here
 that soketi does not limit, and no WebSocket ping is sent: the proxy under test shall be the only one to disturb a
-connection.
+connection. What to do is the hub's decision; here it is done, with no `await` between the two.
 """
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic_ns
 from typing import assert_never
 
 from aiohttp import WSMsgType, web
 
+from chaosproxy.demo.actions import Action, Close, Post, Send
 from chaosproxy.demo.api import Api, allow_any_origin
 from chaosproxy.demo.auth import DEFAULT_APP, App
 from chaosproxy.demo.frames import Json
-from chaosproxy.demo.hub import Action, Close, Hub, Send
+from chaosproxy.demo.hub import Hub, dismiss
+from chaosproxy.demo.link import Link
+from chaosproxy.demo.webhooks import Webhooks
+from chaosproxy.units import SECOND
 
-HELD_CHARACTERS_MAX = 1024 * 1024
 REQUEST_BYTES_MAX = 100 * 1024 * 1024
 _SOCKET_ID_PART_MAX = 10**10
 
@@ -26,6 +30,8 @@ class DemoServer:
     """A Pusher-protocol server for some apps; `start`, use `port`, `stop`.
 
     A client gets `close_patience_s` to take what it is still owed and to answer a close frame; then it is cut off.
+    While it stops, the server answers new connections with 4200 for `shutdown_grace_s` (soketi: 3). An upgrade on any
+    other path gets HTTP's 404, as from soketi, or is accepted and told `wrong_path_code` (Pusher: 4005).
     """
 
     def __init__(
@@ -35,6 +41,8 @@ class DemoServer:
         port: int = 0,
         *,
         close_patience_s: float = 2.0,
+        shutdown_grace_s: float = 0.0,
+        wrong_path_code: int | None = None,
     ) -> None:
         if not apps:
             raise ValueError("a server needs at least one app")
@@ -42,9 +50,14 @@ class DemoServer:
         self._host = host
         self._wanted_port = port
         self._close_patience_s = close_patience_s
+        self._shutdown_grace_s = shutdown_grace_s
+        self._wrong_path_code = wrong_path_code
         self._hub = Hub(self._apps)
-        self._links: dict[str, _Link] = {}
+        self._webhooks = Webhooks()
+        self._links: dict[str, Link] = {}
         self._runner: web.AppRunner | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: int | None = None
 
     @property
     def port(self) -> int:
@@ -61,36 +74,48 @@ class DemoServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
+        self._hub = Hub(self._apps)  # one that stopped refuses everybody
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        application.add_routes([web.get("/app/{key}", self._serve_socket)])
+        application.add_routes([web.get("/app/{key}", self._serve_app)])
         application.add_routes(Api(self._hub, self._apps[0], self._perform).routes())
+        application.add_routes([web.route("*", "/{path:.*}", self._serve_wrong_path)])
         application.on_response_prepare.append(allow_any_origin)
-        application.on_shutdown.append(self._dismiss_everybody)
+        application.on_shutdown.append(self._end_links)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._close_patience_s)
         await runner.setup()
         self._runner = runner
         try:
             await web.TCPSite(runner, self._host, self._wanted_port).start()
         except OSError:
-            await self.stop()
+            await self._close()
             raise
 
     async def stop(self) -> None:
-        """Stop listening, tell all clients (4200), wait for their close frames for a moment, end what is left."""
+        """Tell all clients (4200), stop listening, wait for their close frames for a moment, end what is left.
+
+        Called again meanwhile, it no longer waits for `shutdown_grace_s` to pass.
+        """
+        is_first = not self._hub.is_stopping
+        self._perform(self._hub.stop(monotonic_ns()))
+        if is_first and self._runner is not None:
+            await asyncio.sleep(self._shutdown_grace_s)
+        await self._close()
+
+    async def _close(self) -> None:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+            await self._webhooks.finish(self._close_patience_s)
 
     def publish(self, channel: str, event: str, data: Json, app: App | None = None) -> None:
         """Send an event to a channel's subscribers, as the HTTP API does."""
-        self._perform(self._hub.publish(app or self._apps[0], channel, event, data))
+        self._perform(self._hub.publish(app or self._apps[0], channel, event, data, monotonic_ns()))
 
     def terminate(self, user_id: str, app: App | None = None) -> None:
-        """End each connection with which this user is in a presence channel (code 4009)."""
-        self._perform(self._hub.terminate(app or self._apps[0], user_id))
+        """End each connection that is signed in as this user, or is it in a presence channel (code 4009)."""
+        self._perform(self._hub.terminate(app or self._apps[0], user_id, monotonic_ns()))
 
-    async def _dismiss_everybody(self, application: web.Application) -> None:
-        self._perform(self._hub.dismiss_everybody())
+    async def _end_links(self, application: web.Application) -> None:
         links = list(self._links.values())
         if links:
             await asyncio.wait([link.writer for link in links], timeout=self._close_patience_s)
@@ -98,7 +123,17 @@ class DemoServer:
             if not link.writer.done():
                 link.abort()
 
-    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_app(self, request: web.Request) -> web.StreamResponse:
+        key = request.match_info["key"]
+        return await self._serve_socket(request, lambda socket_id: self._hub.connect(key, socket_id, monotonic_ns()))
+
+    async def _serve_wrong_path(self, request: web.Request) -> web.StreamResponse:
+        code = self._wrong_path_code
+        if code is None:
+            raise web.HTTPNotFound
+        return await self._serve_socket(request, lambda socket_id: dismiss(socket_id, code, "There is no such path."))
+
+    async def _serve_socket(self, request: web.Request, greet: Callable[[str], list[Action]]) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=self._close_patience_s)
         if not socket.can_prepare(request):
             raise web.HTTPNotFound
@@ -106,76 +141,46 @@ class DemoServer:
             raise web.HTTPServiceUnavailable  # accepted just before the listener was closed
         await socket.prepare(request)
         socket_id = self._unused_socket_id()
-        link = self._links[socket_id] = _Link(socket, request.transport)
+        link = self._links[socket_id] = Link(socket, request.transport)
         try:
-            self._perform(self._hub.connect(request.match_info["key"], socket_id))
+            self._perform(greet(socket_id))
             async for message in socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    self._perform(self._hub.receive(socket_id, message.data))
+                    self._perform(self._hub.receive(socket_id, message.data, monotonic_ns()))
         finally:
             del self._links[socket_id]
-            self._perform(self._hub.disconnect(socket_id))
+            self._perform(self._hub.disconnect(socket_id, monotonic_ns()))
             await link.finish(Close(socket_id, 1000), self._close_patience_s)
         return socket
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
-            if link := self._links.get(action.socket_id):
-                link.put(action)
+            match action:
+                case Send() | Close():
+                    if link := self._links.get(action.socket_id):
+                        link.put(action)
+                case Post(app, event):
+                    self._webhooks.post(app, event)
+                case unreachable:
+                    assert_never(unreachable)
+        self._set_timer(self._hub.deadline)
+
+    def _set_timer(self, due: int | None) -> None:
+        if due == self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_due = None, due
+        if due is not None:
+            delay_s = max(due - monotonic_ns(), 0) / SECOND
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = self._timer_due = None
+        self._perform(self._hub.tick(monotonic_ns()))
 
     def _unused_socket_id(self) -> str:
         while True:
             socket_id = f"{secrets.randbelow(_SOCKET_ID_PART_MAX)}.{secrets.randbelow(_SOCKET_ID_PART_MAX)}"
             if socket_id not in self._links:
                 return socket_id
-
-
-class _Link:
-    """One client's socket and what it still has to be sent.
-
-    A client that does not read must not slow down the others, so nobody waits for it: beyond HELD_CHARACTERS_MAX, what
-    it should have been sent is lost, as with soketi.
-    """
-
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
-        self._socket = socket
-        self._transport = transport
-        self._actions: asyncio.Queue[Action] = asyncio.Queue()
-        self._held_characters = 0
-        self.writer = asyncio.create_task(self._write())
-
-    def put(self, action: Action) -> None:
-        if isinstance(action, Send):
-            if self._held_characters and self._held_characters + len(action.text) > HELD_CHARACTERS_MAX:
-                return
-            self._held_characters += len(action.text)
-        self._actions.put_nowait(action)
-
-    async def finish(self, close: Close, patience_s: float) -> None:
-        """Close the socket unless that has happened, leave no task behind; a peer that stalls is cut off."""
-        self._actions.put_nowait(close)
-        try:
-            async with asyncio.timeout(patience_s):
-                await self.writer
-        except TimeoutError:
-            self.abort()
-
-    def abort(self) -> None:
-        """End the connection without waiting for anything; both sides of it find out by themselves."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                match await self._actions.get():
-                    case Send(text=text):
-                        await self._socket.send_str(text)
-                        self._held_characters -= len(text)
-                    case Close(code=code):
-                        await self._socket.close(code=code)
-                        return
-                    case unreachable:
-                        assert_never(unreachable)
-        except ConnectionError:
-            pass  # the peer is gone, which the reading side learns as well

@@ -7,6 +7,7 @@ from .half_open import HalfOpen, SwallowPing, SwallowPong
 from .handshake import BadAccept, Hang, Refuse, Reject, Silent
 from .injection import Fragment, Inject, Violate
 from .loss import Drop, Duplicate, Reorder
+from .pusher import Heartbeat, PusherError, SubscriptionError
 from .timing import Bandwidth, Latency, Slice, Stall
 from .tls import BadCertificate, TlsStall
 
@@ -19,6 +20,7 @@ FAULTS: dict[str, type[Fault]] = {
         *(Corrupt, Truncate, Replace, Rewrite, Fragment, Inject, Violate),
         *(HalfOpen, SwallowPong, SwallowPing),
         *(CloseFault, Fin, Reset, HalfCloseFault, SlowClose, CutAfter),
+        *(PusherError, SubscriptionError, Heartbeat),
     )
 }
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ..events import Effect
+from ..effects import Effect
 from ..pacing import Pacer
 from ..wire.messages import Message
 
@@ -141,11 +141,17 @@ class Fault(BaseModel):
     """Acts on TLS with clients, so the listener has to speak it."""
     acts_on_http: ClassVar[bool] = False
     """Can act on plain HTTP requests too, where `when:` says so."""
+    protocol: ClassVar[str] = ""
+    """Acts on messages of this protocol, so the profile has to name it."""
     example: ClassVar[str]
 
     def apply(self, delivery: Delivery, dice: Dice) -> Sequence[Delivery]:
         """What becomes of one message: none, one or many deliveries."""
         return (delivery,)
+
+    def reply(self, delivery: Delivery) -> Effect | None:
+        """What the sender of a message gets in answer, where the fault takes the message away."""
+        return None
 
     def effect(self) -> Effect | None:
         """What it does to a whole connection, if it is that kind of fault."""
@@ -170,6 +176,11 @@ class Fault(BaseModel):
     def pacer(self, dice: Dice, since: int) -> Pacer:
         """What limits how fast bytes leave, where `is_pacing`; `since` is when the rule began."""
         raise NotImplementedError
+
+    @property
+    def room(self) -> int | None:
+        """How many connections there may be before it acts on new ones, if it lets any pass."""
+        return getattr(self, "quota", None)
 
     def misfit_on_bytes(self) -> str:
         """Why it can't act on a stream of bytes, with the remedy; nothing where it can."""

@@ -25,7 +25,9 @@ _NEVER_IN_UTF8 = bytes((0xC0, 0xC1, *range(0xF5, 0x100)))  # RFC 3629, section 1
 _JSON_SIGN = re.compile(rb'[{}\[\],:"]')
 
 
-class _Damage(Fault):
+class Damage(Fault):
+    """Base of the faults that change what a message says."""
+
     family: ClassVar = "damage"
     moments: ClassVar = frozenset({Moment.MESSAGE})
     heals: ClassVar = "later messages pass as they came"
@@ -63,7 +65,7 @@ class Kind(StrEnum):
     UTF8 = "utf8"
 
 
-class Corrupt(_Damage):
+class Corrupt(Damage):
     """Corrupts what messages say: bits, bytes, their JSON or their UTF-8. Their frames stay well-formed.
 
     TCP's checksum and TLS let hardly any such error through; broken serializers, encoders and middleboxes make them.
@@ -117,7 +119,7 @@ phases:
                 return _break_json(body, self.count, dice)
 
 
-class Truncate(_Damage):
+class Truncate(Damage):
     """Cuts messages off at their end. Each stays a well-formed frame, so its length is no hint that something is lost.
 
     A cut inside a character leaves a text that is no UTF-8, which ends most connections with 1007.
@@ -162,7 +164,7 @@ def _check_content(content: Json) -> Json:
     return content
 
 
-class Replace(_Damage):
+class Replace(Damage):
     """Puts a message of your own in the place of each: a text, bytes or JSON."""
 
     name: ClassVar = "replace"
@@ -198,7 +200,7 @@ phases:
         return Opcode.TEXT if self.binary is None else Opcode.BINARY
 
 
-class Rewrite(_Damage):
+class Rewrite(Damage):
     """Sets and removes fields of messages that are JSON, also inside strings that are JSON themselves.
 
     What is not named keeps its order, characters and numbers; blanks between them are not kept. What is no JSON or over

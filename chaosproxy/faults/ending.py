@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..events import Break, Close, CutLater, Effect, EndLater, Finish, HalfClose, Leg, Other, Then
+from ..effects import Break, Close, CutLater, Effect, EndLater, Finish, HalfClose, Leg, Other, Then
 from ..units import Duration, Flag, Integer, Size, expected
 from .base import Fault, Hits, Moment
 
@@ -16,7 +16,7 @@ _STANDING = frozenset({Moment.PHASE, Moment.OPEN})
 _STAYS_ENDED = "the connection stays ended; new ones live"
 # What RFC 6455, section 7.4, and its registry let an endpoint send.
 _SENDABLE = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-_CONTENT_KEYS = ("opcode", "event", "channel", "size", "nth", "every", "first")
+_CONTENT_KEYS = ("opcode", "event", "channel", "code", "size", "nth", "every", "first")
 
 
 class _Blow(Fault):
@@ -244,7 +244,9 @@ phases:
 """
 
     delay: Duration
-    """How long each FIN waits; a reset does not."""
+    """How long each FIN waits; a reset does not, unless `resets`."""
+    resets: Flag = False
+    """Let a reset wait as long, so that the other peer learns of a lost connection late."""
     hits: Hits = Hits.ALL
     """live connections, new ones, or all."""
 
@@ -252,7 +254,7 @@ phases:
         return dict.fromkeys((*_CONTENT_KEYS, "age"), "slow_close acts on FINs, which are no messages")
 
     def effect(self) -> Effect:
-        return EndLater(self.delay)
+        return EndLater(self.delay, self.resets)
 
 
 class _Measure(Fault):

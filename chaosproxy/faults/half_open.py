@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from ..events import Effect, Heal, Leg, Mode, Silence
+from ..effects import Effect, Heal, Leg, Mode, Silence
 from ..units import expected
 from ..wire.frames import SIDES
 from .base import Delivery, Dice, Fault, Hits, Moment

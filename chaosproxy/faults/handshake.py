@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from ..events import Effect, Heal, Hold, Leg, Mode, Reply, Silence, Spoil
+from ..effects import Effect, Heal, Hold, Leg, Mode, Reply, Silence, Spoil
 from ..units import Integer, WireText, expected
 from ..wire.flaws import Flaw
 from ..wire.http import BODILESS, build_answer
@@ -61,6 +61,8 @@ phases:
     """Headers of the answer, such as Retry-After (429, 503), Location (301 to 308) or WWW-Authenticate (401)."""
     body: str = ""
     """Its body, as plain text unless a Content-Type says otherwise."""
+    quota: Annotated[Integer, Field(ge=0)] | None = None
+    """Only while so many connections of those that `when:` takes are there already."""
 
     @field_validator("headers")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ..events import Effect, Insert, Leg
+from ..effects import Effect, Insert, Leg
 from ..units import MILLISECOND, Duration, Hex, Integer, Size, expected
 from ..wire.frames import FIN, Opcode, Shape
 from .base import Delivery, Dice, Fault, Hits, Moment

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from ..events import Effect, HoldHandshake, Present
+from ..effects import Effect, HoldHandshake, Present
 from .base import Fault, Moment
 
 

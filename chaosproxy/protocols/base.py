@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from typing import Protocol as Interface
 
-from ..events import Established, Subscribed
+from ..events import Established, Subscribed, Unsubscribed
 from ..wire.frames import Side
 
 
@@ -12,7 +12,8 @@ class Meaning(NamedTuple):
 
     event: str = ""
     channel: str = ""
-    observed: Established | Subscribed | None = None
+    observed: Established | Subscribed | Unsubscribed | None = None
+    code: int | None = None  # of an error that it tells
 
 
 NOTHING = Meaning()

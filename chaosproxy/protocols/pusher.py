@@ -6,13 +6,17 @@ what we parse: soketi's default is 100 KB.)
 import json
 from typing import Any
 
-from ..events import Established, Subscribed
+from ..events import Established, Subscribed, Unsubscribed
 from ..wire.frames import Side
 from ..wire.pointer import JSON_BYTES_MAX
 from .base import NOTHING, Meaning
 
 ESTABLISHED = "pusher:connection_established"
+ERROR = "pusher:error"
+SUBSCRIBE = "pusher:subscribe"
+UNSUBSCRIBE = "pusher:unsubscribe"
 SUBSCRIBED = "pusher_internal:subscription_succeeded"
+SUBSCRIPTION_ERROR = "pusher:subscription_error"
 
 
 class Pusher:
@@ -21,22 +25,39 @@ class Pusher:
     name = "pusher"
 
     def read(self, side: Side, payload: bytes) -> Meaning:
-        message = _json(payload) if len(payload) <= JSON_BYTES_MAX else None
-        if not isinstance(message, dict):
-            return NOTHING
-        event, channel, data = message.get("event"), message.get("channel"), _data(message)
+        message = _message(payload)
+        event, data = message.get("event"), _data(message)
         if not isinstance(event, str):
             return NOTHING
-        if not isinstance(channel, str):
-            # pusher:subscribe and pusher:unsubscribe name their channel inside the data.
-            channel = data.get("channel") if isinstance(data, dict) else None
-        channel = channel if isinstance(channel, str) else ""
-        observed: Established | Subscribed | None = None
+        channel = _channel(message, data)
+        observed: Established | Subscribed | Unsubscribed | None = None
         if side is Side.SERVER and event == ESTABLISHED and isinstance(data, dict):
             observed = Established(str(data.get("socket_id", "")))
         elif side is Side.SERVER and event == SUBSCRIBED and channel:
             observed = Subscribed(channel)
-        return Meaning(event, channel, observed)
+        elif side is Side.CLIENT and event == UNSUBSCRIBE and channel:
+            observed = Unsubscribed(channel)
+        code = data.get("code") if event == ERROR and isinstance(data, dict) else None
+        return Meaning(event, channel, observed, code if type(code) is int else None)
+
+
+def channel_of(payload: bytes) -> str:
+    """The channel that a message names; empty where it names none."""
+    message = _message(payload)
+    return _channel(message, _data(message))
+
+
+def _message(payload: bytes) -> dict[str, Any]:
+    message = _json(payload) if len(payload) <= JSON_BYTES_MAX else None
+    return message if isinstance(message, dict) else {}
+
+
+def _channel(message: dict[str, Any], data: Any) -> str:
+    channel = message.get("channel")
+    if not isinstance(channel, str):
+        # pusher:subscribe and pusher:unsubscribe name their channel inside the data.
+        channel = data.get("channel") if isinstance(data, dict) else None
+    return channel if isinstance(channel, str) else ""
 
 
 def _json(text: bytes | str) -> Any:

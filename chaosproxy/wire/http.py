@@ -265,6 +265,13 @@ def accept_for(key: bytes) -> bytes:
     return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
+def build_acceptance(request: Request) -> bytes:
+    """Make a 101 of our own that accepts a WebSocket, with no extension and no subprotocol (section 4.2.2)."""
+    accept = accept_for(request.key).decode()
+    lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+    return "\r\n".join([*lines, f"Sec-WebSocket-Accept: {accept}", "", ""]).encode()
+
+
 def is_tunnel(response: Response, request: Request) -> bool:
     """Whether a 101 really accepts this request: Upgrade, Connection and Sec-WebSocket-Accept (section 4.1)."""
     return (

@@ -55,13 +55,14 @@ def on_terminal(*arguments: str, columns: int) -> list[str]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    subprocess.run([*CHAOSPROXY, *arguments], stdout=theirs, stderr=theirs, env=env, timeout=PATIENCE_S, check=True)
-    os.close(theirs)
-    with open(ours, "rb", buffering=0) as screen:
-        text = b""
-        with suppress(OSError):  # EIO is how a terminal says that nobody writes to it any more
-            while more := screen.read(65536):
-                text += more
+    with subprocess.Popen([*CHAOSPROXY, *arguments], stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as screen:
+            text = b""
+            with suppress(OSError):  # EIO is how a terminal says that nobody writes to it any more
+                while more := screen.read(65536):
+                    text += more
+        assert process.wait(PATIENCE_S) == 0
     return text.decode().splitlines()
 
 

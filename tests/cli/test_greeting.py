@@ -66,3 +66,15 @@ def test_for_a_tcp_upstream_there_is_an_address_and_nothing_to_paste() -> None:
     assert no_client_yet(redis.address, Address("127.0.0.1", 7001), 10, is_opaque=True).startswith(
         "warning: no client has connected for 10 s. Does the app still use :6379? Point it at 127.0.0.1:7001; if it"
     )
+
+
+def test_the_address_of_the_script_is_shown_where_there_is_one() -> None:
+    url = "http://127.0.0.1:7002/client/0123456789abcdef012345/chaosproxy.js"
+    lines = greeting(UPSTREAM, Address("127.0.0.1", 7001), "http://127.0.0.1:7002", EMPTY, 7, PLAIN, url)
+    assert f"script    {url}" in lines
+    assert max(map(len, lines)) <= 80
+    for lines in (
+        greeting(UPSTREAM, Address("127.0.0.1", 7001), "none", EMPTY, 7, PLAIN),
+        greeting(Upstream(Address("redis", 6379), "tcp"), Address("127.0.0.1", 7001), "none", EMPTY, 7, PLAIN, url),
+    ):
+        assert "script" not in " ".join(lines)

@@ -11,6 +11,7 @@ from chaosproxy.cli.narrate import (
     TLS_REMEDY,
     Narrator,
 )
+from chaosproxy.effects import Present
 from chaosproxy.events import (
     Accepted,
     Answered,
@@ -21,7 +22,6 @@ from chaosproxy.events import (
     Listening,
     Opened,
     PhaseEntered,
-    Present,
     Reported,
     Requested,
     Responded,

@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from chaosproxy.control import ControlServer
 from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
+from chaosproxy.observe import Clients
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy, Upstream
 from chaosproxy.world import Told
@@ -89,17 +90,20 @@ def profile_of(**fields: Any) -> Profile:
 async def staged(profile: Profile = EMPTY, **options: Any) -> AsyncIterator[Stage]:
     journal = Journal(profile, profile.seed)
     metrics = Metrics(journal)
+    clients = Clients(has_protocol=profile.protocol is not None)
 
     def tell(told: Told) -> None:
-        journal.tell(told)
-        metrics.tell(told)
+        for each in (told, *clients.tell(told)):
+            journal.tell(each)
+            metrics.tell(each)
 
     async with serve(echo, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as upstream:
         behind = Upstream(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), options.pop("scheme", "ws"))
         proxy = Proxy(behind, profile=profile, on_told=tell)
-        metrics.watch(proxy)
+        metrics.watch(proxy, clients)
         await proxy.start()
-        control = ControlServer(proxy, journal, metrics, options.pop("address", LOOPBACK), **options)
+        address = options.pop("address", LOOPBACK)
+        control = ControlServer(proxy, journal, metrics, address, clients=clients, **options)
         await control.start()
         try:
             async with aiohttp.ClientSession(trust_env=False) as http:

@@ -1,13 +1,16 @@
 import asyncio
 import io
+import json
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.control import ControlServer
+from chaosproxy.control.client_door import REPORTS_AT_ONCE, REPORTS_MAX, Budget
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
+from chaosproxy.units import SECOND
 from tests.control.conftest import Run
 from tests.control.stage import JSON, profile_of, staged
 
@@ -114,6 +117,16 @@ class TestSeeing:
                     "state": "tunnel",
                     "silent": False,
                     "rules": [],
+                }
+                (client,) = state.pop("clients")
+                assert client.pop("seconds") > 0
+                assert client == {
+                    "client": "",
+                    "instance": "",
+                    "state": "connected",
+                    "source": "inferred",
+                    "socket_id": "",
+                    "attempt": 1,
                 }
                 assert phase.pop("seconds") > 0
                 assert phase == {
@@ -443,6 +456,161 @@ class TestReports:
                 assert stage.journal.last == 0
 
         run(story())
+
+
+REPORT = {"n": 1, "ms": 12.5, "what": "state", "state": "connecting"}
+
+
+def body_of(*reports: dict[str, object], **fields: object) -> str:
+    return json.dumps({"client": "anna", "instance": "i1", "reports": [*reports], **fields})
+
+
+class TestClientDoor:
+    def test_the_script_is_for_pages_of_any_origin(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                for name, exports in (("chaosproxy.js", False), ("chaosproxy.mjs", True)):
+                    answer = await stage.ask("GET", f"{stage.control.client_path}/{name}", Origin="http://app.example")
+                    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+                    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+                    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+                    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                    assert "globalThis.chaosproxy =" in answer.body
+                    assert ("\nexport {" in answer.body) == exports
+
+        run(story())
+
+    def test_a_report_is_taken_and_nothing_is_answered(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                path = f"{stage.control.client_path}/reports"
+                mark = {"n": 2, "ms": 20, "what": "mark", "detail": "banner shown"}
+                headers = {"Content-Type": "text/plain;charset=UTF-8", "Origin": "http://app.example"}
+                answer = await stage.send("POST", path, body_of(mark, REPORT), headers)
+                assert (answer.status, answer.body) == (204, "")
+                assert "Access-Control-Allow-Origin" not in answer.headers
+                assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+                (said,), (state,) = stage.told("client_said"), stage.told("client_state")
+                told = {name: state[name] for name in ("client", "state", "previous", "source", "ordinal", "client_ms")}
+                assert told == {
+                    "client": "anna",
+                    "state": "connecting",
+                    "previous": "",
+                    "source": "reported",
+                    "ordinal": 1,
+                    "client_ms": 12.5,
+                }
+                assert (said["what"], said["detail"], said["ordinal"]) == ("mark", "banner shown", 2)
+                assert state["seq"] < said["seq"]
+                (seen,) = (await stage.state())["clients"]
+                assert (seen["client"], seen["state"], seen["source"]) == ("anna", "connecting", "reported")
+
+        run(story())
+
+    def test_a_report_stands_beside_the_connection_of_its_socket_id(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(profile_of(protocol="pusher")) as stage, stage.client() as client:
+                established = {"event": "pusher:connection_established", "data": json.dumps({"socket_id": "1.2"})}
+                await client.send(json.dumps(established))  # our upstream is an echo
+                await client.recv()
+                report = REPORT | {"state": "connected", "socket_id": "1.2"}
+                await stage.send("POST", f"{stage.control.client_path}/reports", body_of(report, client=""), {})
+                (record,) = [each for each in stage.told("client_state") if each["source"] == "reported"]
+                assert (record["attempt"], record["client"]) == (1, "")
+                assert [each["state"] for each in stage.told("client_state")] == [
+                    "connecting",
+                    "connected",
+                    "connected",
+                ]
+                (seen,) = (await stage.state())["clients"]
+                assert (seen["source"], seen["attempt"], seen["socket_id"]) == ("reported", 1, "1.2")
+
+        run(story())
+
+    @pytest.mark.parametrize(
+        "report",
+        [
+            {"n": 0},
+            {"n": 2**60},
+            {"n": "1"},
+            {"n": True},
+            {"ms": -1},
+            {"ms": None},
+            {"what": "close"},
+            {"what": None},
+            {"what": "mark"},  # of which a state is no part
+            {"state": ""},
+            {"state": "x" * 65},
+            {"previous": "x" * 65},
+            {"socket_id": "x" * 65},
+            {"detail": "x" * 65},
+            {"code": 2**40},
+            {"code": "4001"},
+            {"path": "elsewhere"},
+        ],
+        ids=str,
+    )
+    def test_a_report_that_does_not_fit_is_dropped_and_counted_and_the_others_are_not(
+        self, run: Run, report: dict[str, object]
+    ) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                body = body_of(REPORT | report, REPORT | {"n": 7})
+                answer = await stage.send("POST", f"{stage.control.client_path}/reports", body, {})
+                assert answer.status == 204
+                assert [record["ordinal"] for record in stage.told("client_state")] == [7]
+                page = (await stage.ask("GET", "/metrics")).body
+                assert 'chaosproxy_client_reports_dropped_total{reason="malformed"} 1.0' in page
+
+        run(story())
+
+    @pytest.mark.parametrize(
+        ("body", "status", "reason"),
+        [
+            (b"", 400, "malformed"),
+            (b"[]", 400, "malformed"),
+            (b"\xff", 400, "malformed"),
+            (b"[" * 60_000, 400, "malformed"),
+            (body_of(REPORT, client="x" * 257).encode(), 400, "malformed"),
+            (body_of(REPORT, instance="").encode(), 400, "malformed"),
+            (body_of(*[REPORT] * 65).encode(), 400, "malformed"),
+            (bytes(65537), 413, "too_large"),
+        ],
+        ids=lambda value: value[:12] if isinstance(value, bytes) else str(value),
+    )
+    def test_a_body_that_is_not_the_scripts_is_refused_and_counted(
+        self, run: Run, body: bytes, status: int, reason: str
+    ) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                answer = await stage.send("POST", f"{stage.control.client_path}/reports", io.BytesIO(body), {})
+                assert (answer.status, stage.journal.last) == (status, 0)
+                page = (await stage.ask("GET", "/metrics")).body
+                assert f'chaosproxy_client_reports_dropped_total{{reason="{reason}"}} 1.0' in page
+
+        run(story())
+
+    def test_reports_over_the_rate_are_refused_and_counted(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                path, sent, statuses = f"{stage.control.client_path}/reports", 0, []
+                while 429 not in statuses:
+                    reports = [REPORT | {"n": sent + each} for each in range(1, REPORTS_MAX + 1)]
+                    sent += len(reports)
+                    assert sent < 20 * REPORTS_AT_ONCE
+                    statuses.append((await stage.send("POST", path, body_of(*reports), {})).status)
+                assert set(statuses) == {204, 429}
+                assert len(stage.told("client_state")) == sent - REPORTS_MAX >= REPORTS_AT_ONCE - REPORTS_MAX
+                page = (await stage.ask("GET", "/metrics")).body
+                assert f'chaosproxy_client_reports_dropped_total{{reason="rate"}} {float(REPORTS_MAX)}' in page
+
+        run(story())
+
+    def test_the_budget_fills_by_time_up_to_its_brim(self) -> None:
+        budget = Budget(per_second=10, at_once=20)
+        assert [budget.take(20, SECOND), budget.take(1, SECOND)] == [True, False]
+        assert [budget.take(5, SECOND * 3 // 2), budget.take(1, SECOND * 3 // 2)] == [True, False]
+        assert [budget.take(21, 100 * SECOND), budget.take(20, 100 * SECOND)] == [False, True]
 
 
 class TestServer:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from chaosproxy.control.guard import Facts, Guard
+from chaosproxy.control.guard import Facts, Guard, read_client_token
 from chaosproxy.proxy import Address
 from tests.control.conftest import Run
 from tests.control.stage import Stage, staged
@@ -235,6 +235,85 @@ def test_no_bytes_in_a_header_are_an_error_of_ours(run: Run, headers: str) -> No
                     assert reply.status < 500, (method, path, reply)
 
     run(story())
+
+
+class TestClientDoor:
+    """What pages of other origins may do: fetch the script and write reports, with the token in the path."""
+
+    PAGE = "{host}\r\nOrigin: http://app.example\r\nSec-Fetch-Site: cross-site"
+    BODY = json.dumps({"instance": "i", "reports": [{"n": 1, "ms": 1, "what": "state", "state": "connected"}]}).encode()
+
+    def test_a_page_of_another_origin_may_fetch_and_write_without_the_control_token(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(client_token="client-token", token=TOKEN) as stage:
+                for name in ("chaosproxy.js", "chaosproxy.mjs"):
+                    assert (await speak(stage, "GET", f"/client/client-token/{name}", self.PAGE)).status == 200
+                reply = await speak(
+                    stage, "POST", "/client/client-token/reports", self.PAGE, "Content-Type: text/plain", body=self.BODY
+                )
+                assert (reply.status, reply.body) == (204, b"")
+                assert not any(name.startswith("access-control") for name in reply.headers)
+                assert stage.journal.last == 1
+
+        run(story())
+
+    @pytest.mark.parametrize("token", ["client-tokem", "client-toke", "client-token-", "%ff", "..", "", TOKEN])
+    def test_without_its_token_there_is_nothing(self, run: Run, token: str) -> None:
+        async def story() -> None:
+            async with staged(client_token="client-token") as stage:
+                for method, name in (("GET", "chaosproxy.js"), ("GET", "chaosproxy.mjs"), ("POST", "reports")):
+                    for host in ("{host}", self.PAGE):
+                        reply = await speak(stage, method, f"/client/{token}/{name}", host, body=self.BODY)
+                        assert reply.status in (403, 404, 415), reply
+                        assert b"client-token" not in reply.body
+                assert stage.journal.last == 0
+
+        run(story())
+
+    def test_its_token_opens_nothing_else(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(client_token="client-token", token=TOKEN) as stage:
+                bearer = "Authorization: Bearer client-token"
+                for path in SEEING:
+                    assert (await speak(stage, "GET", path, "{host}", bearer)).status == 401
+                paths = [f"/client/client-token{path}" for path in (*SEEING, "/../../api/state", "%2f..%2fapi/state")]
+                for path in [*paths, "/client/client-token/reports", "/client/client-token/"]:
+                    assert (await speak(stage, "GET", path, self.PAGE)).status in (403, 404, 405), path
+                for method in ("PUT", "DELETE", "OPTIONS"):
+                    for name in ("chaosproxy.js", "reports"):
+                        reply = await speak(stage, method, f"/client/client-token/{name}", self.PAGE)
+                        assert reply.status in (403, 405)
+                        assert not any(name.startswith("access-control") for name in reply.headers)
+                assert stage.journal.last == 0
+
+        run(story())
+
+    def test_a_name_that_points_at_us_is_refused_here_too(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(client_token="client-token") as stage:
+                hosts = [hostile for hostile in HOSTILE.values() if "{host}" not in hostile]
+                assert len(hosts) > 10
+                for hostile in hosts:
+                    for method, name in (("GET", "chaosproxy.js"), ("POST", "reports")):
+                        reply = await speak(stage, method, f"/client/client-token/{name}", hostile, body=self.BODY)
+                        assert reply.status in (400, 403)
+                assert stage.journal.last == 0
+
+        run(story())
+
+    def test_each_run_has_a_token_of_its_own_that_can_not_be_guessed(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as one, staged() as other:
+                assert one.control.client_path != other.control.client_path
+                assert len(one.control.client_path) - len("/client/") >= 22  # 128 bits in base64
+
+        run(story())
+
+    @pytest.mark.parametrize("text", ["", "short", "x" * 65, "with/slash", "with space", "with.dot.", "ünïcödé-token"])
+    def test_a_token_of_ones_own_must_fit_into_a_path_and_is_not_quoted(self, text: str) -> None:
+        with pytest.raises(ValueError, match=f"expected 8 to 64 letters, digits, - and _, got {len(text)} characters"):
+            read_client_token(text)
+        assert read_client_token("a-token_1") == "a-token_1"
 
 
 class TestToken:

@@ -81,3 +81,33 @@ def test_a_close_reason_can_not_forge_a_line(run: Run) -> None:
             assert all(0x20 <= ord(character) < 0x7F for line in stage.journal.after(0) for character in line.text)
 
     run(story())
+
+
+def test_the_token_of_the_scripts_address_is_nowhere(run: Run) -> None:
+    async def story() -> None:
+        async with staged(client_token=CANARY) as stage:
+            body = {"instance": "i", "reports": [{"n": 1, "ms": 1, "what": "state", "state": "connected"}]}
+            for token, status in ((CANARY, 204), (f"{CANARY}-", 404)):
+                answer = await stage.send("POST", f"/client/{token}/reports", json.dumps(body), {})
+                assert answer.status == status
+                assert CANARY not in json.dumps(answer.body)
+            assert (await stage.ask("GET", f"/client/{CANARY}/chaosproxy.js")).status == 200
+            seen = await everything(stage)
+        assert "client_state" in seen
+        assert CANARY not in seen
+
+    run(story())
+
+
+def test_what_a_client_reports_can_not_forge_a_line(run: Run) -> None:
+    async def story() -> None:
+        async with staged(client_token=CANARY) as stage:
+            name = 'a\n{"event":"forged"}\r\x1b[31m\x7f'
+            report = {"n": 1, "ms": 1, "what": "state", "state": name, "previous": name, "socket_id": name}
+            body = {"client": name, "instance": name, "reports": [report, report | {"n": 2, "detail": name}]}
+            assert (await stage.send("POST", f"/client/{CANARY}/reports", json.dumps(body), {})).status == 204
+            assert [record["state"] for record in stage.told("client_state")] == [name, name]
+            assert all(0x20 <= ord(character) < 0x7F for line in stage.journal.after(0) for character in line.text)
+            assert "forged" not in (await stage.ask("GET", "/metrics")).body
+
+    run(story())

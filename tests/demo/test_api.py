@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from chaosproxy.demo.auth import DEFAULT_APP, App, authorise, sign_request
-from chaosproxy.demo.hub import EVENT_BYTES_MAX
+from chaosproxy.demo.auth import DEFAULT_APP, App, authorise, authorise_user, sign_request
+from chaosproxy.demo.limits import EVENT_BYTES_MAX
 from chaosproxy.demo.server import DemoServer
 from tests.demo.conftest import Run
 from tests.demo.peers import connected, serving
@@ -31,13 +31,13 @@ class BackEnd:
         status, _ = await self.ask("POST", "/apps/app-id/events", json.dumps(event).encode())
         return status
 
-    async def authorise(self, **options: Any) -> tuple[int, Any]:
-        async with self._session.post(f"{self._base}/pusher/auth", **options) as response:
+    async def authorise(self, endpoint: str = "auth", **options: Any) -> tuple[int, Any]:
+        async with self._session.post(f"{self._base}/pusher/{endpoint}", **options) as response:
             assert response.headers["Access-Control-Allow-Origin"] == "*"
             return response.status, await response.json()
 
-    async def preflight(self) -> tuple[int, str]:
-        async with self._session.options(f"{self._base}/pusher/auth") as response:
+    async def preflight(self, endpoint: str = "auth") -> tuple[int, str]:
+        async with self._session.options(f"{self._base}/pusher/{endpoint}") as response:
             return response.status, response.headers["Access-Control-Allow-Headers"]
 
 
@@ -202,6 +202,20 @@ class TestAuthEndpoint:
                 assert await back_end.authorise(data=fields) == (200, authorise(DEFAULT_APP, "1.2", "private-a"))
                 answer = await back_end.authorise(data={**fields, "app_key": "second-key"})
                 assert answer == (200, authorise(second, "1.2", "private-a"))
+
+        run(story())
+
+    def test_a_user_is_signed_in_by_an_endpoint_of_its_own(self, run: Run) -> None:
+        async def story() -> None:
+            async with asking() as (_, back_end):
+                fields = {"socket_id": "1.2", "user_id": "ann"}
+                expected = (200, authorise_user(DEFAULT_APP, "1.2", "ann"))
+                assert await back_end.authorise("user-auth", data=fields) == expected
+                assert await back_end.authorise("user-auth", json=fields) == expected
+                status, answer = await back_end.authorise("user-auth", data={"socket_id": "1.2"})
+                assert (status, answer["user_data"]) == (200, '{"id":"user-1"}')
+                assert (await back_end.authorise("user-auth", data={"socket_id": "1"}))[0] == 403
+                assert await back_end.preflight("user-auth") == (204, "*")
 
         run(story())
 

@@ -7,35 +7,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosproxy.demo import frames
+from chaosproxy.demo.actions import Action, Close, Post, Send
 from chaosproxy.demo.auth import DEFAULT_APP, App, authorise
-from chaosproxy.demo.hub import (
-    EVENT_BYTES_MAX,
-    EVENT_NAME_LENGTH_MAX,
-    MEMBER_BYTES_MAX,
-    MEMBERS_MAX,
-    Action,
-    Close,
-    Hub,
-    Send,
-)
+from chaosproxy.demo.hub import Hub
+from chaosproxy.demo.limits import EVENT_BYTES_MAX, EVENT_NAME_LENGTH_MAX, MEMBER_BYTES_MAX, MEMBERS_MAX
 
+NOW = 0
 ANN, BOB, EVE = "1.1", "2.2", "3.3"
 
 
 def hub_with(*socket_ids: str, app: App = DEFAULT_APP) -> Hub:
     hub = Hub([app])
     for socket_id in socket_ids:
-        hub.connect(app.key, socket_id)
+        hub.connect(app.key, socket_id, NOW)
     return hub
 
 
 def say(hub: Hub, socket_id: str, event: str, **fields: Any) -> list[Action]:
-    return hub.receive(socket_id, json.dumps({"event": event, **fields}))
+    return hub.receive(socket_id, json.dumps({"event": event, **fields}), NOW)
 
 
 def subscribe(hub: Hub, socket_id: str, channel: str, user_id: str | None = None) -> list[Action]:
     grant = authorise(DEFAULT_APP, socket_id, channel, user_id)
     return say(hub, socket_id, "pusher:subscribe", data={**grant, "channel": channel})
+
+
+def hearers(actions: list[Action]) -> set[str]:
+    return {action.socket_id for action in actions if not isinstance(action, Post)}
 
 
 def codes(actions: list[Action]) -> list[int]:
@@ -49,32 +47,32 @@ def statuses(actions: list[Action]) -> list[int]:
 class TestConnecting:
     def test_a_connection_is_welcomed_with_its_socket_id_and_the_apps_timeout(self) -> None:
         hub = Hub([App("i", "k", "s", activity_timeout=7)])
-        assert hub.connect("k", ANN) == [Send(ANN, frames.connection_established(ANN, 7))]
+        assert hub.connect("k", ANN, NOW) == [Send(ANN, frames.connection_established(ANN, 7))]
 
     def test_an_unknown_key_is_refused_with_4001(self) -> None:
-        assert Hub([DEFAULT_APP]).connect("nope", ANN) == [
+        assert Hub([DEFAULT_APP]).connect("nope", ANN, NOW) == [
             Send(ANN, frames.error(4001, "App key nope does not exist.")),
             Close(ANN, 4001),
         ]
 
     def test_a_disabled_app_is_refused_with_4003(self) -> None:
-        error, close = Hub([App("i", "k", "s", enabled=False)]).connect("k", ANN)
+        error, close = Hub([App("i", "k", "s", enabled=False)]).connect("k", ANN, NOW)
         assert (codes([error]), close) == ([4003], Close(ANN, 4003))
 
     def test_a_connection_over_quota_is_refused_with_4100_until_another_ends(self) -> None:
         hub = hub_with(ANN, app=App("i", "k", "s", max_connections=1))
-        error, close = hub.connect("k", BOB)
+        error, close = hub.connect("k", BOB, NOW)
         assert (codes([error]), close) == ([4100], Close(BOB, 4100))
-        hub.disconnect(BOB)
-        assert len(hub.connect("k", BOB)) == 2
-        hub.disconnect(ANN)
-        assert hub.connect("k", BOB) == [Send(BOB, frames.connection_established(BOB, 30))]
+        hub.disconnect(BOB, NOW)
+        assert len(hub.connect("k", BOB, NOW)) == 2
+        hub.disconnect(ANN, NOW)
+        assert hub.connect("k", BOB, NOW) == [Send(BOB, frames.connection_established(BOB, 30))]
 
     def test_a_refused_connection_is_not_listened_to(self) -> None:
         hub = Hub([DEFAULT_APP])
-        hub.connect("nope", ANN)
+        hub.connect("nope", ANN, NOW)
         assert say(hub, ANN, "pusher:ping") == []
-        assert hub.disconnect(ANN) == []
+        assert hub.disconnect(ANN, NOW) == []
 
 
 class TestSubscribing:
@@ -109,16 +107,16 @@ class TestSubscribing:
         hub = hub_with(ANN)
         subscribe(hub, ANN, "private-room")
         assert say(hub, ANN, "pusher:unsubscribe", data={"channel": "private-room"}) == []
-        assert hub.publish(DEFAULT_APP, "private-room", "e", "x") == []
+        assert hub.publish(DEFAULT_APP, "private-room", "e", "x", NOW) == []
 
     def test_apps_do_not_share_channels(self) -> None:
         other = App("other-id", "other-key", "s")
         hub = Hub([DEFAULT_APP, other])
-        hub.connect(DEFAULT_APP.key, ANN)
-        hub.connect(other.key, BOB)
+        hub.connect(DEFAULT_APP.key, ANN, NOW)
+        hub.connect(other.key, BOB, NOW)
         for socket_id in (ANN, BOB):
             say(hub, socket_id, "pusher:subscribe", data={"channel": "news"})
-        assert hub.publish(other, "news", "e", "x") == [Send(BOB, frames.channel_event("e", "news", "x"))]
+        assert hub.publish(other, "news", "e", "x", NOW) == [Send(BOB, frames.channel_event("e", "news", "x"))]
 
 
 class TestPresence:
@@ -129,16 +127,16 @@ class TestPresence:
             Send(ANN, frames.member_added("presence-room", "bob", {"name": "bob"})),
             Send(BOB, frames.presence_succeeded("presence-room", {"ann": {"name": "ann"}, "bob": {"name": "bob"}})),
         ]
-        assert hub.disconnect(BOB) == [Send(ANN, frames.member_removed("presence-room", "bob"))]
+        assert hub.disconnect(BOB, NOW) == [Send(ANN, frames.member_removed("presence-room", "bob"))]
 
     def test_a_users_second_connection_comes_and_goes_unannounced(self) -> None:
         hub = hub_with(ANN, BOB, EVE)
         subscribe(hub, ANN, "presence-room", "ann")
         subscribe(hub, BOB, "presence-room", "bob")
         answer = subscribe(hub, EVE, "presence-room", "bob")
-        assert [action.socket_id for action in answer] == [EVE]
-        assert hub.disconnect(BOB) == []
-        assert hub.disconnect(EVE) == [Send(ANN, frames.member_removed("presence-room", "bob"))]
+        assert (len(answer), hearers(answer)) == (1, {EVE})
+        assert hub.disconnect(BOB, NOW) == []
+        assert hub.disconnect(EVE, NOW) == [Send(ANN, frames.member_removed("presence-room", "bob"))]
 
     def test_coming_back_as_somebody_else_removes_the_former_user(self) -> None:
         hub = hub_with(ANN, BOB)
@@ -165,7 +163,7 @@ class TestPresence:
         for number in range(MEMBERS_MAX):
             subscribe(hub, f"{number}.0", "presence-room")
         assert statuses(subscribe(hub, ANN, "presence-room", "ann")) == [4100]
-        assert subscribe(hub, ANN, "presence-room", "user-0")[-1].socket_id == ANN
+        assert hearers(subscribe(hub, ANN, "presence-room", "user-0")) == {ANN}
 
 
 class TestClientEvents:
@@ -211,9 +209,12 @@ class TestPublishing:
         subscribe(hub, ANN, "private-room")
         subscribe(hub, BOB, "private-room")
         text = '{"event":"news","channel":"private-room","data":"{}"}'
-        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}") == [Send(ANN, text), Send(BOB, text)]
-        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}", but=ANN) == [Send(BOB, text)]
-        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}", but="9.9") == [Send(ANN, text), Send(BOB, text)]
+        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}", NOW) == [Send(ANN, text), Send(BOB, text)]
+        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}", NOW, but=ANN) == [Send(BOB, text)]
+        assert hub.publish(DEFAULT_APP, "private-room", "news", "{}", NOW, but="9.9") == [
+            Send(ANN, text),
+            Send(BOB, text),
+        ]
 
 
 class TestEnding:
@@ -221,17 +222,17 @@ class TestEnding:
         hub = hub_with(ANN, BOB)
         subscribe(hub, ANN, "presence-room", "ann")
         subscribe(hub, BOB, "presence-room", "bob")
-        error, close, removed = hub.terminate(DEFAULT_APP, "bob")
+        error, close, removed = hub.terminate(DEFAULT_APP, "bob", NOW)
         assert (codes([error]), close) == ([4009], Close(BOB, 4009))
         assert removed == Send(ANN, frames.member_removed("presence-room", "bob"))
-        assert hub.disconnect(BOB) == []
+        assert hub.disconnect(BOB, NOW) == []
 
     def test_everybody_is_dismissed_with_4200_when_the_server_stops(self) -> None:
         hub = hub_with(ANN, BOB)
-        actions = hub.dismiss_everybody()
+        actions = hub.stop(NOW)
         assert codes(actions) == [4200, 4200]
         assert [action for action in actions if isinstance(action, Close)] == [Close(ANN, 4200), Close(BOB, 4200)]
-        assert hub.dismiss_everybody() == []
+        assert hub.stop(NOW) == []
 
 
 @given(
@@ -254,8 +255,8 @@ class TestEnding:
 def test_whatever_a_client_says_only_itself_hears_of_it_unless_it_is_let_in(said: list[Any]) -> None:
     hub = hub_with(ANN, BOB)
     subscribe(hub, BOB, "private-room")
-    answers = [action for message in said for action in hub.receive(ANN, json.dumps(message))]
-    assert {action.socket_id for action in answers} <= {ANN}
+    answers = [action for message in said for action in hub.receive(ANN, json.dumps(message), NOW)]
+    assert hearers(answers) <= {ANN}
 
 
 def _sign_presence(socket_id: str, channel: str, channel_data: str) -> dict[str, str]:

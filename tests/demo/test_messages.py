@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosproxy.demo.messages import ClientEvent, Malformed, Message, Ping, Subscribe, Unknown, Unsubscribe, read
+from chaosproxy.demo.messages import (
+    ClientEvent,
+    Malformed,
+    Message,
+    Ping,
+    Signin,
+    Subscribe,
+    Unknown,
+    Unsubscribe,
+    read,
+    read_user_id,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +30,9 @@ from chaosproxy.demo.messages import ClientEvent, Malformed, Message, Ping, Subs
         ),
         ({"event": "pusher:subscribe", "data": {"auth": 7, "channel": "a"}}, Subscribe("a", "", None)),
         ({"event": "pusher:unsubscribe", "data": {"channel": "pub"}}, Unsubscribe("pub")),
+        ({"event": "pusher:signin", "data": {"auth": "k:s", "user_data": "{}"}}, Signin("k:s", "{}")),
+        ({"event": "pusher:signin", "data": {"auth": "k:s"}}, Signin("", "")),
+        ({"event": "pusher:signin"}, Signin("", "")),
         ({"event": "client-a", "channel": "private-a", "data": [1]}, ClientEvent("client-a", "private-a", [1])),
         ({"event": "client-a", "channel": "private-a"}, ClientEvent("client-a", "private-a", None)),
     ],
@@ -42,9 +56,17 @@ def test_a_known_event_without_what_it_needs_is_malformed(frame: object) -> None
     assert isinstance(read(json.dumps(frame)), Malformed)
 
 
-@pytest.mark.parametrize("frame", [[], 7, None, "text", {}, {"event": 7}, {"event": "pusher:signin"}])
+@pytest.mark.parametrize("frame", [[], 7, None, "text", {}, {"event": 7}, {"event": "pusher:other"}])
 def test_everything_else_is_unknown(frame: object) -> None:
     assert read(json.dumps(frame)) == Unknown()
+
+
+@pytest.mark.parametrize(
+    ("user_data", "user_id"),
+    [('{"id":"ann"}', "ann"), ('{"id":7}', "7"), ('{"id":""}', None), ("{}", None), ("[]", None), ("no JSON", None)],
+)
+def test_a_users_id_is_a_text_or_a_number(user_data: str, user_id: str | None) -> None:
+    assert read_user_id(user_data) == user_id
 
 
 @given(st.binary() | st.text())

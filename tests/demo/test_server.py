@@ -6,10 +6,11 @@ import json
 import socket
 
 import pytest
+from aiohttp import ClientSession
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from chaosproxy.demo.auth import App
-from chaosproxy.demo.hub import EVENT_BYTES_MAX
+from chaosproxy.demo.auth import App, authorise_user
+from chaosproxy.demo.limits import EVENT_BYTES_MAX
 from chaosproxy.demo.server import DemoServer
 from tests.demo.conftest import Run
 from tests.demo.peers import connected, dialling, serving
@@ -56,6 +57,18 @@ class TestConnecting:
 
         run_on(story())
 
+    @pytest.mark.parametrize("wrong_path_code", [None, 4005])
+    def test_what_is_no_upgrade_is_not_found_there_whatever_its_method(
+        self, run: Run, wrong_path_code: int | None
+    ) -> None:
+        async def story() -> None:
+            async with serving(wrong_path_code=wrong_path_code) as server, ClientSession() as session:
+                for method in ("GET", "POST", "DELETE", "OPTIONS"):
+                    async with session.request(method, f"http://127.0.0.1:{server.port}/nowhere") as answer:
+                        assert (method, answer.status) == (method, 404)
+
+        run(story())
+
     def test_an_upgrade_on_any_other_path_is_not_found(self, run: Run) -> None:
         async def story() -> None:
             async with serving() as server:
@@ -65,6 +78,19 @@ class TestConnecting:
                 assert refusal.value.response.status_code == 404
 
         run(story())
+
+    def test_or_it_is_told_4005_if_the_server_shall_say_so(self, run_on: Run) -> None:
+        async def story() -> None:
+            async with serving(wrong_path_code=4005) as server:
+                async with dialling(server, "app-key/more") as link:
+                    assert json.loads(await link.recv())["data"]["code"] == 4005
+                    with pytest.raises(ConnectionClosed):
+                        await link.recv()
+                    assert link.close_code == 4005
+                async with connected(server) as ann:
+                    assert await ann.hears_nothing_more()
+
+        run_on(story())
 
 
 class TestTalking:
@@ -119,6 +145,67 @@ class TestTalking:
                 assert ann.link.close_code == 4009
 
         run(story())
+
+
+class TestSigningIn:
+    def test_a_user_signs_in_hears_what_is_for_it_and_is_ended(self, run_on: Run) -> None:
+        async def story() -> None:
+            app = App("app-id", "app-key", "app-secret", signin_within_s=30.0)
+            async with serving(app) as server, connected(server) as ann:
+                grant = authorise_user(app, ann.socket_id, "ann")
+                await ann.say("pusher:signin", data=grant)
+                assert await ann.hear() == {"event": "pusher:signin_success", "data": grant}
+                server.publish("#server-to-user-ann", "hello", "{}")
+                assert (await ann.hear())["event"] == "hello"
+                server.terminate("ann")
+                assert (await ann.hear())["data"]["code"] == 4009
+
+        run_on(story())
+
+
+class TestWaiting:
+    def test_a_member_is_missed_after_the_grace_period(self, run_on: Run) -> None:
+        async def story() -> None:
+            loop = asyncio.get_running_loop()
+            app = App("app-id", "app-key", "app-secret", grace_s=0.2)
+            async with serving(app) as server, connected(server) as ann:
+                await ann.subscribe("presence-room", "ann")
+                async with connected(server) as bob:
+                    await bob.subscribe("presence-room", "bob")
+                    assert (await ann.hear())["event"] == "pusher_internal:member_added"
+                    lost_at = loop.time()
+                    bob.link.transport.abort()
+                assert (await ann.hear())["event"] == "pusher_internal:member_removed"
+                assert loop.time() - lost_at >= 0.2
+
+        run_on(story())
+
+    def test_a_client_to_which_nothing_is_sent_is_closed_with_4201_and_nothing_else(self, run_on: Run) -> None:
+        async def story() -> None:
+            app = App("app-id", "app-key", "app-secret", silence_timeout_s=0.1)
+            async with serving(app) as server, dialling(server) as link:
+                assert json.loads(await link.recv())["event"] == "pusher:connection_established"
+                with pytest.raises(ConnectionClosed) as ending:
+                    await link.recv()
+                assert ending.value.rcvd is not None
+                assert (ending.value.rcvd.code, ending.value.rcvd.reason) == (4201, "")
+
+        run_on(story())
+
+    def test_a_peer_that_does_not_answer_the_close_is_cut_off(self, run_on: Run) -> None:
+        async def story() -> None:
+            app = App("app-id", "app-key", "app-secret", silence_timeout_s=0.1)
+            async with serving(app, close_patience_s=0.1) as server:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(
+                    b"GET /app/app-key HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcy4uLg==\r\n\r\n"
+                )
+                assert (await reader.read()).endswith(b"\x88\x02" + (4201).to_bytes(2))  # and then the end
+                writer.close()
+                await writer.wait_closed()
+
+        run_on(story())
 
 
 class TestBadInput:
@@ -223,6 +310,26 @@ class TestStopping:
                 assert ending.value.rcvd.code == 4200
                 await listener
                 assert server.connection_count == 0
+
+        run_on(story())
+
+    def test_who_comes_back_meanwhile_is_told_4200_as_well(self, run_on: Run) -> None:
+        async def story() -> None:
+            async with serving(shutdown_grace_s=1000) as server, dialling(server) as link:
+                await link.recv()
+                stopping = asyncio.create_task(server.stop())
+                assert json.loads(await link.recv())["data"]["code"] == 4200
+                async with dialling(server) as again:
+                    assert json.loads(await again.recv())["data"]["code"] == 4200
+                    with pytest.raises(ConnectionClosed):
+                        await again.recv()
+                    assert again.close_code == 4200
+                port = server.port
+                await server.stop()  # no longer waits
+                with pytest.raises(OSError):
+                    await asyncio.open_connection("127.0.0.1", port)
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
 
         run_on(story())
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaosproxy.events import Break, Close, CutLater, EndLater, Finish, HalfClose, Leg, Other, Then
+from chaosproxy.effects import Break, Close, CutLater, EndLater, Finish, HalfClose, Leg, Other, Then
 from chaosproxy.faults import Fault, Hits
 from chaosproxy.faults.ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
 from chaosproxy.rule import RULES

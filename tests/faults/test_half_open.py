@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaosproxy.events import Heal, Leg, Mode, Silence
+from chaosproxy.effects import Heal, Leg, Mode, Silence
 from chaosproxy.faults import Delivery, Dice, Fault, Hits
 from chaosproxy.faults.half_open import HalfOpen, SwallowPing, SwallowPong
 from chaosproxy.profile_yaml import load

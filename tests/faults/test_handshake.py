@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from chaosproxy.events import Heal, Hold, Leg, Mode, Reply, Silence, Spoil
+from chaosproxy.effects import Heal, Hold, Leg, Mode, Reply, Silence, Spoil
 from chaosproxy.faults.handshake import BadAccept, Hang, Refuse, Reject, Silent
 from chaosproxy.wire.flaws import Flaw
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from chaosproxy.events import Insert, Leg
+from chaosproxy.effects import Insert, Leg
 from chaosproxy.faults import Delivery, Dice
 from chaosproxy.faults.injection import Fragment, Inject, Violate, Violation
 from chaosproxy.wire.frames import Shape

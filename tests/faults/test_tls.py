@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from chaosproxy.events import HoldHandshake, Present
+from chaosproxy.effects import HoldHandshake, Present
 from chaosproxy.faults.tls import BadCertificate, TlsStall
 from chaosproxy.profile import RULES
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.interop.processes import ServerProcess, free_ports
 
+CLIENT_TOKEN = "token-of-the-tests"
+
 
 class Proxy(ServerProcess):
     """Chaosproxy before `upstream` (a ws:// address), listening on `port`, journalling to `journal_path`."""
@@ -24,16 +26,19 @@ class Proxy(ServerProcess):
         loop: str = "asyncio",
         profile: Path | None = None,
         seed: int | None = None,
+        journal_frames: bool = False,
     ) -> None:
         super().__init__(directory)
         self.port, self.control_port = free_ports(2)
         self.url = f"ws://127.0.0.1:{self.port}"
         self.ready_url = f"http://127.0.0.1:{self.control_port}/readyz"
+        self.report_url = f"http://127.0.0.1:{self.control_port}/client/{CLIENT_TOKEN}"
         self.journal_path = directory / "journal.jsonl"
         self._upstream = upstream
         self._loop = loop
         self._profile = profile
         self._seed = seed
+        self._journal_frames = journal_frames
 
     def command(self) -> Sequence[str | Path]:
         return [
@@ -41,9 +46,11 @@ class Proxy(ServerProcess):
             *("--upstream", self._upstream),
             *("--listen", f"127.0.0.1:{self.port}"),
             *("--control", f"127.0.0.1:{self.control_port}"),
+            *("--client-script-token", CLIENT_TOKEN),
             *("--loop", self._loop),
             *("--journal", self.journal_path),
             *(() if self._profile is None else ("--profile", self._profile)),
+            *(("--journal-frames",) if self._journal_frames else ()),
             *(() if self._seed is None else ("--seed", str(self._seed))),
         ]
 

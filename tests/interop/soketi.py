@@ -25,6 +25,7 @@ class App(NamedTuple):
 
 APP = App("app-id", "app-key", "app-secret")
 ONE_CONNECTION_APP = App("app-one", "key-one", "secret-one", connections_max=1)
+SDK_APP = App("1001", "key-sdk", "secret-sdk")  # PyPI's pusher wants an id of digits
 DISABLED_APP = App("app-off", "key-off", "secret-off", enabled=False)
 
 
@@ -54,7 +55,7 @@ class Soketi(ServerProcess):
             "cluster.unicast": "127.0.0.1",
             "cluster.broadcast": None,
             "shutdownGracePeriod": shutdown_grace_ms,
-            "appManager.array.apps": [describe(app) for app in (APP, ONE_CONNECTION_APP, DISABLED_APP)],
+            "appManager.array.apps": [describe(app) for app in (APP, SDK_APP, ONE_CONNECTION_APP, DISABLED_APP)],
         }
         self._config_path.write_text(json.dumps(config, indent=1))
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.interop.demo_server import Demo
 from tests.interop.proxy import Proxy
-from tests.interop.pusher_client import Event, PusherClient
+from tests.interop.pusher_client import NODE, Event, PusherClient, Runtime
 from tests.interop.soketi import Soketi
 
 CHANNELS = ("news", "private-orders", "presence-room")
@@ -56,49 +56,57 @@ BUSY_LATE_MS = 3000  # the same while others take both
 Story = Callable[[int, str, Path, int], None]
 
 
-def brief_interruption(server_port: int, loop: str, directory: Path, late_ms: int) -> None:
+def brief_interruption(server_port: int, loop: str, directory: Path, late_ms: int, runtime: Runtime = NODE) -> None:
     """Reset: connected → connecting after 1 s → connected, with a new socket_id and all channels."""
-    with _behind(BRIEF, server_port, loop, directory) as (proxy, client):
-        before = _all_subscribed(client)
+    with behind(BRIEF, server_port, loop, directory, runtime) as (proxy, client):
+        before = all_subscribed(client)
         lost = client.wait_for("state", previous="connected", current="connecting", after=before)
         back = client.wait_for("state", previous="connecting", current="connected", after=lost)
-        _all_subscribed(client, after=back)
+        all_subscribed(client, after=back)
         assert client.states() == ["connecting", "connected", "connecting", "connected"]
-        _assert_within(lost["at"] - before["at"], 1000, late_ms, "connected → connecting")
-        _assert_within(back["at"] - lost["at"], 0, late_ms, "connecting → connected")
+        assert_within(lost["at"] - before["at"], 1000, late_ms, "connected → connecting")
+        assert_within(back["at"] - lost["at"], 0, late_ms, "connecting → connected")
         _assert_a_new_life(before, back, client)
         faults = [record["fault"] for record in proxy.journal() if record.get("event") == "struck"]
         assert faults == ["reset"]
 
 
-def extended_outage(server_port: int, loop: str, directory: Path, late_ms: int) -> None:
+def extended_outage(server_port: int, loop: str, directory: Path, late_ms: int, runtime: Runtime = NODE) -> None:
     """Half-open, then refused: connected → connecting → unavailable → connected, on the client's own clock."""
-    with _behind(EXTENDED, server_port, loop, directory) as (_, client):
-        before = _all_subscribed(client)
+    with behind(EXTENDED, server_port, loop, directory, runtime) as (_, client):
+        before = all_subscribed(client)
         noticed = client.wait_for("state", previous="connected", current="connecting", after=before, timeout_s=20)
         unavailable = client.wait_for("state", current="unavailable", after=noticed, timeout_s=20)
         back = client.wait_for("state", previous="unavailable", current="connected", after=unavailable, timeout_s=30)
-        _all_subscribed(client, after=back)
+        all_subscribed(client, after=back)
         assert client.states() == ["connecting", "connected", "connecting", "unavailable", "connected"]
-        _assert_within(noticed["at"] - before["at"], 3000 + 2000, late_ms, "connected → connecting")
-        _assert_within(unavailable["at"] - noticed["at"], 4000, late_ms, "connecting → unavailable")
-        _assert_within(back["at"] - noticed["at"], 15_000, late_ms, "unavailable → connected")
+        assert_within(noticed["at"] - before["at"], 3000 + 2000, late_ms, "connected → connecting")
+        assert_within(unavailable["at"] - noticed["at"], 4000, late_ms, "connecting → unavailable")
+        assert_within(back["at"] - noticed["at"], 15_000, late_ms, "unavailable → connected")
         _assert_a_new_life(before, back, client)
 
 
 @contextlib.contextmanager
-def _behind(profile: str, server_port: int, loop: str, directory: Path) -> Iterator[tuple[Proxy, PusherClient]]:
+def behind(
+    profile: str,
+    server_port: int,
+    loop: str,
+    directory: Path,
+    runtime: Runtime = NODE,
+    timers: Mapping[str, int] = SHORT_TIMERS,
+) -> Iterator[tuple[Proxy, PusherClient]]:
+    """Give a client, and a proxy with this profile between it and the server."""
     directory.mkdir(parents=True)
     file = directory / "profile.yaml"
     file.write_text(profile)
     with (
         Proxy(directory, f"ws://127.0.0.1:{server_port}", loop=loop, profile=file) as proxy,
-        PusherClient(proxy.port, channels=CHANNELS, options=SHORT_TIMERS) as client,
+        PusherClient(proxy.port, channels=CHANNELS, options=timers, runtime=runtime) as client,
     ):
         yield proxy, client
 
 
-def _all_subscribed(client: PusherClient, after: Event | None = None) -> Event:
+def all_subscribed(client: PusherClient, after: Event | None = None) -> Event:
     """Wait for every channel's confirmation; return the last one."""
     confirmed = [client.wait_for("subscribed", channel=channel, after=after, timeout_s=20) for channel in CHANNELS]
     return max(confirmed, key=lambda event: float(event["at"]))
@@ -111,7 +119,8 @@ def _assert_a_new_life(before: Event, back: Event, client: PusherClient) -> None
     assert {event["socket_id"] for event in again} == {back["socket_id"]}
 
 
-def _assert_within(took_ms: float, at_least_ms: float, late_ms: float, edge: str) -> None:
+def assert_within(took_ms: float, at_least_ms: float, late_ms: float, edge: str) -> None:
+    """Fail unless this took as long as it must, and at most `late_ms` longer."""
     # Two clocks of whole milliseconds make the difference of 5 ms.
     assert at_least_ms - 5 <= took_ms <= at_least_ms + late_ms, f"{edge} took {took_ms:.0f} ms"
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.interop.processes import free_ports
-from tests.interop.pusher_client import PusherClient
+from tests.interop.pusher_client import CHROMIUM, RUNTIMES, PusherClient, Runtime
 from tests.interop.soketi import APP, DISABLED_APP, ONE_CONNECTION_APP, App, Soketi
 
+in_each_runtime = pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
 
-def test_a_client_connects_and_gets_a_socket_id(soketi: Soketi) -> None:
-    with PusherClient(soketi.port) as client:
+
+@in_each_runtime
+def test_a_client_connects_and_gets_a_socket_id(soketi: Soketi, runtime: Runtime) -> None:
+    with PusherClient(soketi.port, runtime=runtime) as client:
         connected = client.wait_for("state", current="connected")
         assert client.states() == ["connecting", "connected"]
         first, second = connected["socket_id"].split(".")
@@ -34,10 +37,11 @@ def test_a_wrongly_signed_channel_is_refused(soketi: Soketi) -> None:
         assert (refused["type"], refused["status"]) == ("AuthError", 401)
 
 
-def test_a_client_event_reaches_the_others_and_not_its_sender(soketi: Soketi) -> None:
-    channel = "private-talk"
+@in_each_runtime
+def test_a_client_event_reaches_the_others_and_not_its_sender(soketi: Soketi, runtime: Runtime) -> None:
+    channel = f"private-talk-{runtime.name}"
     with (
-        PusherClient(soketi.port, channels=[channel]) as sender,
+        PusherClient(soketi.port, channels=[channel], runtime=runtime) as sender,
         PusherClient(soketi.port, channels=[channel]) as other,
     ):
         sender.wait_for("subscribed")
@@ -69,8 +73,9 @@ def test_members_see_each_other_come_and_go(soketi: Soketi) -> None:
         assert ann.wait_for("message", event="pusher:member_removed")["data"]["id"] == "bob"
 
 
-def test_a_client_disconnects_and_connects_again_under_a_new_socket_id(soketi: Soketi) -> None:
-    with PusherClient(soketi.port, channels=["again"]) as client:
+@in_each_runtime
+def test_a_client_disconnects_and_connects_again_under_a_new_socket_id(soketi: Soketi, runtime: Runtime) -> None:
+    with PusherClient(soketi.port, channels=["again"], runtime=runtime) as client:
         before = client.wait_for("subscribed")
         client.disconnect()
         disconnected = client.wait_for("state", current="disconnected")
@@ -149,8 +154,9 @@ def test_what_a_client_told_so_far_is_in_the_failure_when_an_event_does_not_come
             client.wait_for("state", after=connected, timeout_s=0.1)
 
 
-def test_waiting_fails_at_once_when_the_client_is_gone(soketi: Soketi) -> None:
-    with PusherClient(soketi.port) as client:
+@in_each_runtime
+def test_waiting_fails_at_once_when_the_client_is_gone(soketi: Soketi, runtime: Runtime) -> None:
+    with PusherClient(soketi.port, runtime=runtime) as client:
         client.kill()
         with pytest.raises(AssertionError, match="the driver has ended"):
             client.wait_for("never", timeout_s=100)
@@ -162,6 +168,13 @@ def test_a_server_that_cannot_start_fails_with_its_log(tmp_path: Path) -> None:
         server = Soketi(tmp_path, port=squatter.getsockname()[1])
         with pytest.raises(AssertionError, match="EADDRINUSE"):
             server.start()
+
+
+def test_a_machine_without_a_browser_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    with pytest.raises(AssertionError, match="run `make interop` as root"):
+        PusherClient(1, runtime=CHROMIUM)
 
 
 def test_free_ports_are_all_different() -> None:

@@ -177,7 +177,7 @@ def test_what_pusher_announces_is_rewritten_inside_its_string(loop: str, compres
         seen, _ = await seen_by_client(library.load("short-heartbeat"), compression, ESTABLISHED)
         message = json.loads(seen.messages[0])
         assert message["event"] == "pusher:connection_established"
-        assert json.loads(message["data"]) == {"socket_id": "1.2", "activity_timeout": 5}
+        assert json.loads(message["data"]) == {"socket_id": "1.2", "activity_timeout": 2}
 
     run(loop, story())
 

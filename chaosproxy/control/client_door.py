@@ -1,0 +1,162 @@
+"""The door for clients: the script that tells us their states, and where it tells them. Nothing can be read here.
+
+A page sends its reports as plain text and does not learn the answer, so that its browser asks for no leave (a
+preflight). What does not fit is dropped and counted: a page may be anybody's.
+"""
+
+from collections.abc import Callable
+from importlib.resources import files
+from time import monotonic_ns
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from ..observe import Clients, Statement
+from ..proxy import Proxy
+from ..units import SECOND
+from ..world import Step, Told, World
+from .orders import Refused
+
+TOKEN_IN_PATH = "client_token"
+REPORTS_MAX = 64  # in one body
+REPORTS_PER_SECOND = 500  # a client that reconnects at once, for ever, makes some hundred changes of state in a second
+REPORTS_AT_ONCE = 2000
+
+_SCRIPT = files(__package__).joinpath("chaosproxy.js").read_text()
+# A file can't be a classic script and a module that exports: so the same source comes under two names.
+_EXPORTS = """
+const { watch, mark } = globalThis.chaosproxy.at(import.meta.url);
+export { watch, mark };
+"""
+
+Text = Annotated[str, Field(max_length=64)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class _Report(_Strict):
+    """One thing that a client told; the names are those of chaosproxy.js."""
+
+    n: Annotated[int, Field(ge=1, le=2**53)]
+    ms: Annotated[float, Field(ge=0, le=1e15)]
+    socket_id: Text = ""
+    previous: Text = ""
+    detail: Text = ""
+    code: Annotated[int, Field(ge=-(2**31), le=2**31)] | None = None
+    path: Literal["", "error.data.code", "data.code"] = ""
+
+
+class _State(_Report):
+    what: Literal["state"]
+    state: Annotated[Text, Field(min_length=1)]
+
+
+class _More(_Report):
+    what: Literal["error", "connecting_in", "mark", "gone"]
+    state: Literal[""] = ""
+
+
+class _Body(_Strict):
+    client: Annotated[str, Field(max_length=256)] = ""
+    instance: Annotated[Text, Field(min_length=1)]
+    reports: Annotated[list[JsonValue], Field(max_length=REPORTS_MAX)]
+
+
+_REPORT: TypeAdapter[_State | _More] = TypeAdapter(Annotated[_State | _More, Field(discriminator="what")])
+
+
+class Budget:
+    """So many per second, and so many at once."""
+
+    def __init__(self, per_second: int, at_once: int) -> None:
+        self._per_second = per_second
+        self._full = at_once * SECOND
+        self._left = self._full  # of a report, a nanosecond's worth is per_second
+        self._at = 0
+
+    def take(self, count: int, now: int) -> bool:
+        """Whether there is room for all of them; then it is used."""
+        self._left = min(self._full, self._left + max(0, now - self._at) * self._per_second)
+        self._at = now
+        if count * SECOND > self._left:
+            return False
+        self._left -= count * SECOND
+        return True
+
+
+class ClientDoor:
+    """Serve the script, and take what it reports into the stream of what happens."""
+
+    def __init__(self, proxy: Proxy, clients: Clients, clock: Callable[[], int] = monotonic_ns) -> None:
+        self._proxy = proxy
+        self._clients = clients
+        self._clock = clock
+        self._budget = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        base = f"/client/{{{TOKEN_IN_PATH}}}"
+        return [
+            web.get(f"{base}/chaosproxy.js", self._script),
+            web.get(f"{base}/chaosproxy.mjs", self._module),
+            web.post(f"{base}/reports", self._reports),
+        ]
+
+    async def _script(self, request: web.Request) -> web.Response:
+        return _javascript(_SCRIPT)
+
+    async def _module(self, request: web.Request) -> web.Response:
+        return _javascript(_SCRIPT + _EXPORTS)
+
+    async def _reports(self, request: web.Request) -> web.Response:
+        try:
+            body = _Body.model_validate_json(await request.read())
+        except web.HTTPRequestEntityTooLarge:
+            self._clients.drop("too_large")
+            raise
+        except ValidationError:
+            self._clients.drop("malformed")
+            raise Refused(400, "the body is not what chaosproxy.js sends") from None
+        if not self._budget.take(len(body.reports), self._clock()):
+            self._clients.drop("rate", len(body.reports))
+            raise Refused(429, f"more than {REPORTS_PER_SECOND} reports a second")
+        statements = [statement for report in body.reports if (statement := self._read(body, report))]
+        statements.sort(key=lambda statement: statement.ordinal)
+
+        def tell(world: World, now: int) -> list[Step]:
+            for statement in statements:
+                world.told += self._hear(statement, now)
+            return []
+
+        self._proxy.steer(tell)
+        return web.Response(status=204)
+
+    def _read(self, body: _Body, report: JsonValue) -> Statement | None:
+        try:
+            said = _REPORT.validate_python(report)
+        except ValidationError:
+            self._clients.drop("malformed")
+            return None
+        return Statement(
+            body.client,
+            body.instance,
+            said.n,
+            said.ms,
+            said.socket_id,
+            said.what,
+            said.state,
+            said.previous,
+            said.detail,
+            said.code,
+            said.path,
+        )
+
+    def _hear(self, statement: Statement, now: int) -> list[Told]:
+        return self._clients.hear(statement, now)
+
+
+def _javascript(text: str) -> web.Response:
+    headers = {"Access-Control-Allow-Origin": "*"}  # a module is fetched with CORS
+    return web.Response(text=text, content_type="text/javascript", charset="utf-8", headers=headers)
