@@ -168,7 +168,7 @@ class TestAnyMix:
         seed=st.integers(0, 9),
         places=st.lists(st.integers(0, 3000), max_size=6),
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_every_message_that_is_delivered_decodes_exactly(
         self,
         said: tuple[list[Said], list[Said]],
@@ -188,7 +188,6 @@ class TestAnyMix:
         check(c, said, agreed, {name for rule in mix for name in rule} - {"when"})
 
     @given(said=SPEECH, agreed=AGREED, side=st.sampled_from(SIDES), places=st.lists(st.integers(0, 3000), max_size=6))
-    @settings(deadline=None)
     def test_an_untouched_stream_is_the_same_to_the_last_byte(
         self, said: list[Said], agreed: tuple[Terms, Terms], side: Side, places: list[int]
     ) -> None:
@@ -232,7 +231,7 @@ class TestLive:
         places=st.lists(st.integers(0, 3000), min_size=6, max_size=6),
         is_tracked=st.booleans(),
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_rules_that_come_and_go_inside_messages_leave_only_what_decodes_exactly(
         self,
         said: tuple[list[Said], list[Said]],

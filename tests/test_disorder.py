@@ -97,7 +97,7 @@ class TestReorder:
     def test_with_no_condition_messages_are_swapped_in_pairs(self) -> None:
         assert sent(opened({"reorder": 1}), *"abcdef") == list("badcfe")
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(0, 10_000), st.integers(1, 5))
     def test_none_is_overtaken_by_more_than_the_window_and_none_is_lost(self, seed: int, window: int) -> None:
         c = opened({"reorder": window, "when": {"chance": "40%"}}, seed=seed)

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosproxy.events import Closed, Discarded, End, Healed, Release, Reset, Send, Struck, Suppressed
@@ -411,7 +411,6 @@ class TestCutAfterBytes:
         beside=st.sampled_from([None, ("latency", "1s", None), ("drop", None, {"size": "> 1KiB"})]),
         by=st.sampled_from(["reset", "fin"]),
     )
-    @settings(deadline=None)
     def test_however_the_bytes_are_chopped_and_held_exactly_so_many_of_them_leave(
         self, size: int, before: int, cuts: set[int], beside: tuple[str, Any, Any] | None, by: str
     ) -> None:

@@ -149,7 +149,7 @@ class TestWhere:
         network.add(live_rule("inject", {"text": "x"}))
         assert c.client.data == b""
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 40), st.booleans())
     def test_however_the_stream_is_chopped_it_stays_well_formed_and_nothing_is_lost(
         self, chops: list[int], at: int, is_judged: bool

@@ -162,7 +162,7 @@ class TestEveryOffset:
         is_read=st.booleans(),
         small=st.booleans(),
     )
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     def test_rules_that_overlap_leave_a_stream_that_parses(
         self,
         names: list[str],
@@ -353,7 +353,7 @@ class TestAccounts:
         heal=st.sampled_from(["flush", "reset"]),
         is_read=st.booleans(),
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_delivered_and_discarded_and_held_is_what_was_received(
         self, name: str, begin: int, end: int, ending: str | None, heal: str, is_read: bool
     ) -> None:
@@ -429,7 +429,7 @@ class TestDeflate:
         cuts=CUTS,
         share=st.sampled_from(["0%", "20%", "60%"]),
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_every_message_that_a_drop_leaves_decodes_exactly(
         self,
         words: list[bytes],
@@ -454,7 +454,7 @@ class TestDeflate:
             assert c.peer(side.other).stream == stream
 
     @given(words=WORDS, begin=st.integers(0, 300), end=st.integers(0, 300), is_split=st.booleans())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_every_message_that_a_discard_leaves_decodes_exactly(
         self, words: list[bytes], begin: int, end: int, is_split: bool
     ) -> None:

@@ -304,5 +304,5 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(deadline=None, max_examples=150, stateful_step_count=30)
+TestMachine.settings = settings(max_examples=150, stateful_step_count=30)
 TestMachine.pytestmark = [pytest.mark.timeout(600)]  # it takes its time on a busy machine

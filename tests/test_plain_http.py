@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosproxy import library
@@ -1423,7 +1423,6 @@ class TestLaws:
             assert one.actions(Dial) == []
         net.end_all()
 
-    @settings(deadline=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from(HAPPENINGS), st.sampled_from([CLIENT, SERVER]), st.integers(0, 11)), max_size=50

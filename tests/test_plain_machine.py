@@ -264,5 +264,5 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+TestMachine.settings = settings(max_examples=100, stateful_step_count=40)
 TestMachine.pytestmark = [pytest.mark.timeout(600)]  # it takes its time on a busy machine

@@ -145,4 +145,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestStreamMachine = Machine.TestCase
-TestStreamMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestStreamMachine.settings = settings(max_examples=60, stateful_step_count=30)

@@ -198,7 +198,7 @@ class TestBandwidth:
             slow.append(c.client.stream != text("x" * 50))
         assert 10 < sum(slow) < 30
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.integers(200, 100_000),
         st.integers(0, 2000),

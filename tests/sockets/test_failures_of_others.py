@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -558,7 +558,6 @@ CHANGES = st.lists(
 
 
 @given(changes=CHANGES, seed=st.integers(0, 99), side=st.sampled_from([CLIENT, SERVER]))
-@settings(deadline=None)
 def test_adding_changing_or_removing_one_rule_never_changes_anothers_strikes(
     changes: list[tuple[int, str, Any]], seed: int, side: Any
 ) -> None:
@@ -599,7 +598,6 @@ BURSTS = st.lists(st.tuples(st.integers(0, 50_000_000), st.integers(1, 30)), min
     side=st.sampled_from([CLIENT, SERVER]),
     whens=st.tuples(*[st.sampled_from([{}, {"opcode": "text"}, {"every": 1}])] * 2),
 )
-@settings(deadline=None)
 def test_two_latencies_add_up_exactly_in_bursts_too(
     one: int, two: int, bursts: list[tuple[int, int]], side: Any, whens: tuple[Any, Any]
 ) -> None:
@@ -649,7 +647,6 @@ UNRELATED: list[tuple[str, Any, dict[str, Any]]] = [
     changes=st.lists(st.tuples(st.integers(0, 900), st.none() | st.sampled_from(UNRELATED)), max_size=8),
     is_read=st.booleans(),
 )
-@settings(deadline=None)
 def test_a_change_of_an_unrelated_rule_does_not_release_what_is_being_held(
     holds: tuple[str, Any], changes: list[tuple[int, Any]], is_read: bool
 ) -> None:

@@ -1,4 +1,4 @@
 from hypothesis import settings
 
-settings.register_profile("busy machine", deadline=None)
+settings.register_profile("busy machine")
 settings.load_profile("busy machine")
