@@ -175,7 +175,7 @@ def _await_states(client: PusherClient, wanted: Expected, late_ms: int) -> None:
 
 def _early(late_ms: int) -> int:
     """How much shorter a time may seem, since its beginning may have been told late."""
-    return 20 + late_ms // 10
+    return 20 + late_ms // 5
 
 
 def _check(client: PusherClient, proxy: Proxy, wanted: Expected, late_ms: int) -> None:
@@ -234,7 +234,8 @@ def _by_hand(scene: Scene) -> None:
         assert client.states() == ["connecting", "connected", "disconnected", "connecting", "connected"]
         assert first["socket_id"] != second["socket_id"]
         closed = _await_record(proxy, "closed")
-        assert (closed["by"], closed["code"]) == ("client", 1000)
+        # Browsers send a close frame without a code where the application gives none; faye-websocket says 1000.
+        assert (closed["by"], closed["code"]) == ("client", 1000 if scene.runtime == "node" else None)
 
 
 def _excluded(scene: Scene) -> None:

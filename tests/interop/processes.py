@@ -5,9 +5,11 @@ Nothing here sleeps and hopes: a server is ready when its own ready address says
 
 import contextlib
 import http.client
+import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +25,32 @@ POLL_S = 0.05
 LOG_TAIL_BYTES = 4000
 
 
+# Below the range from which the kernel takes ports for outgoing connections: one of those may get in first.
+_PORTS = range(10_000, 32_000)
+_given: set[int] = set()
+_giving = threading.Lock()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports, free at this moment for TCP on 127.0.0.1."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return `count` different ports, free at this moment for TCP on 127.0.0.1, and never given before."""
+    with _giving:
+        found: list[int] = []
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            if port not in _given and _is_free(port):
+                found.append(port)
+        _given.update(found)
+        return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def get_status(url: str) -> int | None:
