@@ -45,8 +45,9 @@ _ACTIVITY_TIMEOUT = Pointer("/data/activity_timeout", ("data", "activity_timeout
 class PusherError(Fault):
     """Sends clients pusher:error with a code, then a close frame of that code, as soketi does.
 
-    By the code's range pusher-js decides what to do: 4000 to 4099, and from 4300, never come back; 4100 to 4199 after a
-    second; 4200 to 4299 at once. New connections are accepted without the server, which never learns of them.
+    By the code's range pusher-js decides what to do: 4001 to 4099, and from 4300, never come back; 4000 over TLS only;
+    4100 to 4199 after a second; 4200 to 4299 at once. New connections are accepted without the server, which never
+    learns of them.
     """
 
     name: ClassVar = "pusher_error"

@@ -78,7 +78,7 @@ class Claim(NamedTuple):
     truth: str
     profile: str
     story: Callable[[Scene], None]
-    is_slow: bool = False  # takes minutes
+    is_long: bool = False  # takes most of a minute, or more
     runtimes: tuple[str, ...] = ("node", "undici", "chromium")
 
 
@@ -355,6 +355,29 @@ def _pending(profile: str, kind: str | None) -> Callable[[Scene], None]:
     return story
 
 
+def _lossy(scene: Scene) -> None:
+    channels = [f"{scene.room}-{number}".removeprefix("presence-") for number in range(40)]
+    with scene.proxy("lossy-link") as proxy, scene.client(proxy.port, channels=channels) as client:
+        client.wait_for("state", current="connected", timeout_s=30)
+        with contextlib.suppress(AssertionError):
+            for channel in channels:
+                client.wait_for("subscribed", channel=channel, timeout_s=1.5)
+        lost = [record for record in proxy.journal() if record.get("event") == "struck"]
+        confirmed = {event["channel"] for event in client.events if event["kind"] == "subscribed"}
+        scene.seen = f"{len(lost)} messages lost, {len(channels) - len(confirmed)} of {len(channels)} channels pending"
+        assert client.states() == ["connecting", "connected"]
+        assert len(channels) - len(confirmed) == len(lost) > 0
+
+
+def _left(scene: Scene) -> None:
+    with scene.proxy("normal-startup") as proxy, scene.client(proxy.port) as client:
+        client.wait_for("state", current="connected")
+        client.leave()
+        closed = _await_record(proxy, "closed")
+        scene.seen = f"closed by the {closed['by']} with {closed['code']}"
+        assert (closed["by"], closed["code"]) == ("client", 1001)
+
+
 def _wrong_key(scene: Scene) -> None:
     nobody = APP._replace(key="no-such-key")
     with scene.proxy("normal-startup") as proxy, scene.client(proxy.port, app=nobody) as client:
@@ -469,6 +492,7 @@ CLAIMS: tuple[Claim, ...] = (
             "extended-outage-fast",
             Expected(DOWN, {(1, 2): (5000, 5500), (2, 3): (4000, 4500), (2, 4): (45_000, 46_000)}),
         ),
+        is_long=True,
     ),
     Claim(
         "extended-outage-defaults",
@@ -480,7 +504,7 @@ CLAIMS: tuple[Claim, ...] = (
             Expected(DOWN, {(1, 2): (59_000, 61_500), (2, 3): (10_000, 10_500), (2, 4): (45_000, 106_000)}),
             options={},
         ),
-        is_slow=True,
+        is_long=True,
     ),
     Claim(
         "retry-slots",
@@ -496,6 +520,7 @@ CLAIMS: tuple[Claim, ...] = (
             ),
         ),
         runtimes=("node", "undici"),
+        is_long=True,
     ),
     Claim(
         "http-refusals",
@@ -509,6 +534,7 @@ CLAIMS: tuple[Claim, ...] = (
                 DOWN, {(1, 2): (6000, 6500), (2, 3): (4000, 4500), (2, 4): (15_000, 46_000)}, errors=((MID, 1006),)
             ),
         ),
+        is_long=True,
     ),
     Claim(
         "refused",
@@ -521,6 +547,7 @@ CLAIMS: tuple[Claim, ...] = (
                 DOWN, {(1, 2): (6000, 6500), (2, 3): (4000, 4500), (2, 4): (15_000, 46_000)}, errors=((MID, 1006),)
             ),
         ),
+        is_long=True,
     ),
     Claim(
         "failed",
@@ -708,5 +735,117 @@ CLAIMS: tuple[Claim, ...] = (
         "an error of the channel's, not of the connection's; never asked again",
         "subscription-refused",
         _pending("subscription-refused", "subscription_error"),
+    ),
+    Claim(
+        "half-open-way-to-the-server",
+        "A lost link is noticed whichever way is lost.",
+        "true while nothing comes; where events go on coming, a lost way to the server is not noticed",
+        "half-open-one-way",
+        lives_through("half-open-one-way", Expected(BACK, {(1, 2): (5000, 10_500), (2, 3): AT_ONCE})),
+    ),
+    Claim(
+        "short-heartbeat",
+        "(a server that announces a short activity timeout)",
+        "an unchanged client pings after it, here 2 s; how long it waits for the pong is its own pongTimeout, here 2 s",
+        "half-open-short-heartbeat",
+        lives_through(
+            "half-open-short-heartbeat",
+            Expected(BACK, {(1, 2): (5000, 8000), (2, 3): AT_ONCE}),
+            options={"pongTimeout": 2000},
+        ),
+    ),
+    Claim(
+        "hang",
+        "(connections are accepted and never answered)",
+        "no error, unavailable, and each dial is waited for to the end of its slot",
+        "hang",
+        lives_through(
+            "hang",
+            Expected(
+                DOWN, {(1, 2): (6000, 6500), (2, 3): (4000, 4500), (2, 4): (15_000, 46_000)}, errors=((MID, 1006),)
+            ),
+        ),
+        is_long=True,
+    ),
+    Claim(
+        "flapping",
+        "(a link that comes and goes)",
+        "back each time, a second after each loss",
+        "flapping",
+        lives_through(
+            "flapping",
+            Expected(
+                (*BACK, *BACK[2:], *BACK[2:]),
+                {(1, 2): (6000, 6500), (3, 4): (6000, 6500), (5, 6): (6000, 6500)},
+                errors=((MID, 1006),) * 3,
+            ),
+        ),
+    ),
+    Claim(
+        "rolling-deploy",
+        "(a deploy closes all connections with 1001)",
+        "no error, and back after a second; each server of the deploy costs one more",
+        "close-1001-rolling-deploy",
+        lives_through(
+            "close-1001-rolling-deploy",
+            Expected((*BACK, *BACK[2:]), {(1, 2): (6000, 6500), (2, 3): AT_ONCE, (3, 4): (19_000, 21_500)}),
+        ),
+    ),
+    Claim(
+        "restart-1012",
+        "(a server or proxy that restarts closes with 1012)",
+        "back after a second; the code is told as what it is by browsers, and as 1002 by faye-websocket in Node",
+        "close-1012-restart",
+        lives_through(
+            "close-1012-restart",
+            {
+                "node": Expected(BACK, {(1, 2): (6000, 6500), (2, 3): AT_ONCE}, errors=((MID, 1002), (ACTED, 1002))),
+                "undici": Expected(BACK, {(1, 2): (6000, 6500), (2, 3): AT_ONCE}, errors=((MID, 1012),)),
+                "chromium": Expected(BACK, {(1, 2): (6000, 6500), (2, 3): AT_ONCE}, errors=((MID, 1012),)),
+            },
+        ),
+    ),
+    Claim(
+        "server-restart",
+        "(a server stops and comes back 10 s later)",
+        "a storm of dials while it says 4200, then unavailable, and back with the slot that begins behind it",
+        "server-restart",
+        lives_through(
+            "server-restart",
+            Expected(DOWN, {(2, 3): (6500, 8500), (2, 4): (15_000, 20_000)}, errors=None),
+        ),
+    ),
+    Claim(
+        "tunnel",
+        "(everything comes to a halt for 40 s)",
+        "the old connection is given up, and the dial that waits when the link is back gets through",
+        "tunnel",
+        lives_through(
+            "tunnel",
+            Expected(DOWN, {(1, 2): (5000, 13_000), (2, 3): (4000, 4500), (2, 4): (28_000, 42_000)}, errors=None),
+        ),
+        is_long=True,
+    ),
+    Claim(
+        "mobile-link",
+        "(a poor mobile network)",
+        "slow, and nothing else",
+        "mobile-link",
+        lives_through("mobile-link", Expected(UP, quiet_s=3)),
+    ),
+    Claim(
+        "lossy-link",
+        "(messages are lost here and there)",
+        "what is lost is not asked for again: each lost message leaves one channel pending",
+        "lossy-link",
+        _lossy,
+    ),
+    Claim(
+        "navigation",
+        "Browsers close the connection when a page is left.",
+        "true: close code 1001, at once",
+        "normal-startup",
+        _left,
+        runtimes=("chromium",),
     ),
 )

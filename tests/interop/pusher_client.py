@@ -96,6 +96,10 @@ class PusherClient(Driver):
         """Send a client event: its name starts with "client-", its channel is a private or presence channel."""
         self._command("trigger", channel=channel, event=event, data=data)
 
+    def leave(self) -> None:
+        """Go to another page; only in a browser."""
+        self._command("leave")
+
     def mark(self, name: str) -> None:
         """Set a mark, as an application does that loads chaosproxy.js."""
         self._command("mark", name=name)

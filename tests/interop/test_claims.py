@@ -16,7 +16,7 @@ def _failures(results: list[Result]) -> str:
 @pytest.mark.timeout(400)
 def test_each_claim_holds_in_node_before_the_demo_server(tmp_path: Path) -> None:
     with servers(["demo"], tmp_path) as ports:
-        results = run_all([claim for claim in CLAIMS if not claim.is_slow], ["node"], ports, tmp_path)
+        results = run_all([claim for claim in CLAIMS if not claim.is_long], ["node"], ports, tmp_path)
     assert len(results) > 30
     assert not _failures(results), _failures(results)
 
@@ -32,7 +32,7 @@ def test_each_claim_holds_in_each_runtime_before_each_server(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_twenty_runs_in_a_row_give_the_same_sequences(tmp_path: Path) -> None:
-    claims = [claim for claim in CLAIMS if not claim.is_slow]
+    claims = [claim for claim in CLAIMS if not claim.is_long]
     with servers(["soketi"], tmp_path) as ports:
         for number in range(20):
             results = run_all(claims, ["node"], ports, tmp_path / str(number))

@@ -56,8 +56,14 @@ await page.evaluate(async (settings) => {
 
 const command = (name) => (given) => page.evaluate(([name, given]) => window.commands[name](given), [name, given]);
 const names = ['connect', 'disconnect', 'subscribe', 'unsubscribe', 'trigger', 'mark'];
-await obey(Object.fromEntries(names.map((name) => [name, command(name)])), async () => {
-  await command('disconnect')({});
+const commands = Object.fromEntries(names.map((name) => [name, command(name)]));
+let hasLeft = false;
+commands.leave = async () => {
+  hasLeft = true;
+  await page.goto('about:blank');
+};
+await obey(commands, async () => {
+  if (!hasLeft) await command('disconnect')({});
   const closed = Promise.all([...sockets].map((socket) => socket.waitForEvent('close')));
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, EXIT_WAIT_MS).unref())]).catch(() => {});
   await browser.close();
