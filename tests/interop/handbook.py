@@ -39,13 +39,8 @@ uWebSockets.js) and before chaosproxy's demo server. Each claim held before both
 
 Clients have short timers unless the row says otherwise: activityTimeout 3000, pongTimeout 2000, unavailableTimeout
 4000. pusher-js's own are 120 s (or what the server announces: soketi 30 s), 30 s and 10 s. Times stand behind the
-state that they led to. To run a row again, from a clone behind `make setup`:
-
-```sh
-.venv/bin/python -m tests.interop.handbook NAME
-```
-
-or by hand: `chaosproxy run ws://127.0.0.1:6001 --profile PROFILE`, with a client at port 7001.
+state that they led to. Each row has the command that runs it again, from a clone behind `make setup`; by hand it is
+`chaosproxy run ws://127.0.0.1:6001 --profile PROFILE`, with a client at port 7001.
 """
 
 
@@ -115,6 +110,7 @@ def document(results: Sequence[Result]) -> str:
         of_claim = [result for result in results if result.claim is claim]
         lines = [f"## {claim.name}", "", f"- **It is said:** {claim.says}", f"- **True is:** {claim.truth}"]
         lines.append(f"- Profile: `{claim.profile}`")
+        lines.append(f"- Again: `.venv/bin/python -m tests.interop.handbook {claim.name}`")
         for runtime in dict.fromkeys(result.runtime for result in of_claim):
             seen = {result.server: result.seen for result in of_claim if result.runtime == runtime}
             shown = seen.get("soketi") or next(iter(seen.values()))
