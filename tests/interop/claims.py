@@ -497,8 +497,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "extended-outage-defaults",
         "An extended loss is noticed after about 30 s.",
-        "with default timers 59.5 s after the last message: 30 s that soketi announces, and 30 s for the pong; unavailable "
-        "10 s later",
+        "with default timers 59.5 s after the last message: 30 s that soketi announces, and 30 s for the pong; "
+        "unavailable 10 s later",
         "extended-outage",
         lives_through(
             "extended-outage",
