@@ -127,7 +127,7 @@ def _await_record(proxy: Proxy, kind: str) -> dict[str, Any]:
 
 def _told(client: PusherClient, proxy: Proxy | None) -> str:
     """What was seen, for people to read."""
-    told, before = [], 0.0
+    told, before = [], states_of(client)[0]["at"]
     for event in states_of(client):
         after = event["at"] - before
         told.append(event["current"] + (f" (+{after / 1000:.1f} s)" if after >= 150 else ""))
