@@ -115,7 +115,7 @@ def dials_of(proxy: Proxy) -> list[int]:
     return [round((at - times[0]) * 1000) for at in times]
 
 
-def _await_record(proxy: Proxy, kind: str) -> dict[str, Any]:
+def await_record(proxy: Proxy, kind: str) -> dict[str, Any]:
     """The first record of a kind in the journal, once it is there."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -233,7 +233,7 @@ def _by_hand(scene: Scene) -> None:
         scene.seen = _told(client, proxy)
         assert client.states() == ["connecting", "connected", "disconnected", "connecting", "connected"]
         assert first["socket_id"] != second["socket_id"]
-        closed = _await_record(proxy, "closed")
+        closed = await_record(proxy, "closed")
         # Browsers send a close frame without a code where the application gives none; faye-websocket says 1000.
         assert (closed["by"], closed["code"]) == ("client", 1000 if scene.runtime == "node" else None)
 
@@ -373,7 +373,7 @@ def _left(scene: Scene) -> None:
     with scene.proxy("normal-startup") as proxy, scene.client(proxy.port) as client:
         client.wait_for("state", current="connected")
         client.leave()
-        closed = _await_record(proxy, "closed")
+        closed = await_record(proxy, "closed")
         scene.seen = f"closed by the {closed['by']} with {closed['code']}"
         assert (closed["by"], closed["code"]) == ("client", 1001)
 

@@ -17,7 +17,7 @@ from prometheus_client import parser
 from tests.interop.demo_server import Demo
 from tests.interop.processes import NODE_FOLDER
 from tests.interop.proxy import CLIENT_TOKEN, Proxy
-from tests.interop.pusher_client import SCRIPT, Event, PusherClient
+from tests.interop.pusher_client import CHROMIUM, SCRIPT, Event, PusherClient
 
 SHORT_TIMERS = {"activityTimeout": 3000, "pongTimeout": 2000, "unavailableTimeout": 3000}
 OUTAGE = """\
@@ -81,6 +81,34 @@ def _told_by_driver(event: Event) -> tuple[object, ...]:
             return "error", event["code"], event["path"] or ""
         case kind:
             return kind, str(event["seconds"])
+
+
+def test_a_page_of_another_origin_loads_the_module_and_tells_its_states_and_that_it_is_left(tmp_path: Path) -> None:
+    with (
+        Demo() as demo,
+        Proxy(tmp_path, f"ws://127.0.0.1:{demo.port}", profile=Path("brief-interruption")) as proxy,
+        PusherClient(
+            proxy.port,
+            channels=["news"],
+            options=SHORT_TIMERS,
+            report={"url": proxy.report_url, "client": "page"},
+            runtime=CHROMIUM,
+        ) as client,
+    ):
+        lost = client.wait_for("state", previous="connected", current="connecting", timeout_s=PATIENCE_S)
+        client.wait_for("state", current="connected", after=lost)
+        client.mark("back")
+        client.leave()
+        records = records_until(proxy, client, lambda record: record.get("what") == "gone")
+    said = [_told_by_script(record) for record in records if record.get("instance")]
+    assert [each[1:] for each in said if each[0] == "state"] == [
+        ("", "connecting"),
+        ("connecting", "connected"),
+        ("connected", "connecting"),
+        ("connecting", "connected"),
+    ]
+    assert said[-2:] == [("mark", "back"), ("gone", "")]
+    assert ("error", 1006, "data.code") in said
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
