@@ -16,7 +16,8 @@ def _failures(results: list[Result]) -> str:
 @pytest.mark.timeout(400)
 def test_each_claim_holds_in_node_before_the_demo_server(tmp_path: Path) -> None:
     with servers(["demo"], tmp_path) as ports:
-        results = run_all([claim for claim in CLAIMS if not claim.is_long], ["node"], ports, tmp_path)
+        claims = [claim for claim in CLAIMS if not claim.is_long]
+        results = run_all(claims, ["node"], ports, tmp_path, jobs=16)
     assert len(results) > 30
     assert not _failures(results), _failures(results)
 
