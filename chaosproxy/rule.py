@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from .effects import Hold, Silence
-from .faults import FAULTS, Fault, Hits, Moment
+from .faults import FAULTS, OF_MESSAGES, OF_SINGLE_MESSAGES, Fault, Hits, Moment
 from .match import Match
 from .units import NOTHING, expected
 
@@ -28,22 +28,7 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Path = tuple[str | int, ...]
 
-# Of the conditions, those that speak of messages and not of whole connections.
-_OF_SINGLE_MESSAGES = (
-    "opcode",
-    "event",
-    "channel",
-    "code",
-    "text",
-    "json_values",
-    "size",
-    "age",
-    "nth",
-    "every",
-    "first",
-)
-_OF_MESSAGES = ("sender", *_OF_SINGLE_MESSAGES)
-_UNKNOWN_TO_HTTP = tuple(key for key in ("connection", *_OF_MESSAGES) if key not in ("nth", "every", "first"))
+_UNKNOWN_TO_HTTP = tuple(key for key in ("connection", *OF_MESSAGES) if key not in ("nth", "every", "first"))
 
 
 class Misuse(NamedTuple):
@@ -110,7 +95,7 @@ class Rule(Model):
             if when.model_copy(update={"chance": None}) != Match():
                 yield Misuse(f"{name} knows nothing of the request yet and takes only chance:", ("when",))
         elif self.fault.is_for_first:
-            for key in when.given(*_OF_SINGLE_MESSAGES):
+            for key in when.given(*OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"{name} acts on the first message of each direction, whatever it is; {key}: can't be used "
                     "(from:, connection:, path:, header: and chance: can)",
@@ -118,21 +103,21 @@ class Rule(Model):
                 )
         elif Moment.MESSAGE not in moments:
             begin = next(moment.value for moment in Moment if moment in moments)
-            for key in when.given(*_OF_MESSAGES):
+            for key in when.given(*OF_MESSAGES):
                 yield Misuse(
                     f"{name} acts {begin}, before there are messages; {key}: can't be used "
                     "(connection:, path:, header: and chance: can)",
                     ("when", key),
                 )
         elif self.fault.is_pacing:
-            for key in when.given(*_OF_SINGLE_MESSAGES):
+            for key in when.given(*OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"{name} acts on all bytes of a connection, not on single messages; {key}: can't be used "
                     "(from:, connection:, path:, header: and chance: can; to delay single messages use latency)",
                     ("when", key),
                 )
         elif self.fault.recurs is not None and when.names_messages:
-            for key in when.given(*_OF_SINGLE_MESSAGES):
+            for key in when.given(*OF_SINGLE_MESSAGES):
                 yield Misuse(
                     f"interval: repeats {name} by time, {key}: by messages; leave one of them out", ("when", key)
                 )

@@ -588,6 +588,10 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
             "by one, as they come",
         ),
     ),
+    "a look into messages where there are none": (
+        _RULE + "  - slow_close: 3s\n    when: {text: bye}\n",
+        ("4:12: rules[0].when.text: text: can't be used here: slow_close acts on FINs, which are no messages",),
+    ),
     "a direction in other words": (
         _RULE + "  - drop: {}\n    when: {from: upstream}\n",
         ("4:18: rules[0].when.from: expected client or server, got upstream; did you mean server?",),

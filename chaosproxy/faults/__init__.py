@@ -1,6 +1,6 @@
 """The one list of faults."""
 
-from .base import BLOCK_BYTES, Delivery, Dice, Fault, Hits, Moment
+from .base import BLOCK_BYTES, OF_MESSAGES, OF_SINGLE_MESSAGES, Delivery, Dice, Fault, Hits, Moment
 from .damage import Corrupt, Replace, Rewrite, Truncate
 from .ending import CloseFault, CutAfter, Fin, HalfCloseFault, Reset, SlowClose
 from .half_open import HalfOpen, SwallowPing, SwallowPong
@@ -24,4 +24,4 @@ FAULTS: dict[str, type[Fault]] = {
     )
 }
 
-__all__ = ["BLOCK_BYTES", "FAULTS", "Delivery", "Dice", "Fault", "Hits", "Moment"]
+__all__ = ["BLOCK_BYTES", "FAULTS", "OF_MESSAGES", "OF_SINGLE_MESSAGES", "Delivery", "Dice", "Fault", "Hits", "Moment"]

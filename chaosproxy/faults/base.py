@@ -29,6 +29,14 @@ class Moment(Enum):
     MESSAGE = "on messages"
 
 
+# Of the conditions of a match, by their fields, those that speak of single messages and not of whole connections.
+OF_SINGLE_MESSAGES = (
+    *("opcode", "event", "channel", "code", "text", "json_values"),
+    *("size", "age", "nth", "every", "first"),
+)
+OF_MESSAGES = ("sender", *OF_SINGLE_MESSAGES)
+
+
 class Hits(StrEnum):
     """Which connections an ending or half-open fault acts on."""
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..effects import Break, Close, CutLater, Effect, EndLater, Finish, HalfClose, Leg, Other, Then
 from ..units import Duration, Flag, Integer, Size, expected
-from .base import Fault, Hits, Moment
+from .base import OF_SINGLE_MESSAGES, Fault, Hits, Moment
 
 _REASON_MAX = 123  # bytes: a control frame holds 125 (RFC 6455, section 5.5), the code takes two of them
 _OVERSIZED_MAX = 65533  # what a reader that takes a close frame for any frame may be asked to hold
@@ -16,7 +16,6 @@ _STANDING = frozenset({Moment.PHASE, Moment.OPEN})
 _STAYS_ENDED = "the connection stays ended; new ones live"
 # What RFC 6455, section 7.4, and its registry let an endpoint send.
 _SENDABLE = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-_CONTENT_KEYS = ("opcode", "event", "channel", "code", "size", "nth", "every", "first")
 
 
 class _Blow(Fault):
@@ -251,7 +250,7 @@ phases:
     """live connections, new ones, or all."""
 
     def unfit(self) -> Mapping[str, str]:
-        return dict.fromkeys((*_CONTENT_KEYS, "age"), "slow_close acts on FINs, which are no messages")
+        return dict.fromkeys(OF_SINGLE_MESSAGES, "slow_close acts on FINs, which are no messages")
 
     def effect(self) -> Effect:
         return EndLater(self.delay, self.resets)
@@ -307,7 +306,7 @@ rules:
     def unfit(self) -> Mapping[str, str]:
         if self.messages is not None:
             return dict.fromkeys(("nth", "every", "first"), "messages: counts already")
-        unfit = dict.fromkeys((*_CONTENT_KEYS, "age"), "only messages: looks at messages")
+        unfit = dict.fromkeys(OF_SINGLE_MESSAGES, "only messages: looks at messages")
         return unfit if self.age is None else {**unfit, "sender": "both sides' connections have the same age"}
 
     def misfit_on_bytes(self) -> str:

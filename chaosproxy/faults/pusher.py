@@ -14,7 +14,7 @@ from ..protocols.pusher import ERROR, ESTABLISHED, SUBSCRIBE, SUBSCRIPTION_ERROR
 from ..units import SECOND, Duration, Flag, Integer, expected
 from ..wire.frames import FIN, Opcode, Shape
 from ..wire.pointer import Number, Pointer, rewrite
-from .base import Delivery, Dice, Fault, Hits, Moment
+from .base import OF_MESSAGES, Delivery, Dice, Fault, Hits, Moment
 from .damage import Damage
 
 MESSAGES: dict[int, str] = {
@@ -34,10 +34,6 @@ MESSAGES: dict[int, str] = {
     4301: "The client event was rejected.",
     4302: "The server could not do this.",
 }
-_OF_MESSAGES = (
-    *("sender", "opcode", "event", "channel", "code", "text", "json_values"),
-    *("size", "age", "nth", "every", "first"),
-)
 _FAMILY = "pusher"
 _ACTIVITY_TIMEOUT = Pointer("/data/activity_timeout", ("data", "activity_timeout"))
 
@@ -90,7 +86,7 @@ phases:
         return self
 
     def unfit(self) -> Mapping[str, str] | None:
-        return None if self.quota is None else dict.fromkeys(_OF_MESSAGES, "quota: looks at connections only")
+        return None if self.quota is None else dict.fromkeys(OF_MESSAGES, "quota: looks at connections only")
 
     @property
     def acts_at(self) -> frozenset[Moment]:
