@@ -405,7 +405,6 @@ class Direction:
                 self._on_effect(link, effect, self.side, self._ordinal)
             elif deliveries and self._ordinal > link.rests_until[self.side] and self._can_act(link, message):
                 before, dice = deliveries, link.dice[self.side]
-                replies = [reply for delivery in before if (reply := link.fault.reply(delivery))]
                 deliveries = [result for delivery in before for result in link.fault.apply(delivery, dice)]
                 if link.fault.keeps:
                     stalls += (link,)
@@ -417,11 +416,17 @@ class Direction:
                 has_missed = link.fault.may_miss and deliveries == before
                 if not has_missed and not (message.is_control and link.is_steady):
                     self._strike(link)
-                for reply in replies:
-                    self._on_effect(None, reply, self.side, self._ordinal)
+                if not deliveries:
+                    self._reply(link, before)
         self._deliver(message, content, deliveries, meaning, now, stalls, aside)
         for link, effect in behind:
             self._on_effect(link, effect, self.side, self._ordinal)
+
+    def _reply(self, link: Link, taken: Sequence[Delivery]) -> None:
+        """A rule has taken a message away; whoever sent it may get an answer."""
+        for delivery in taken:
+            if (reply := link.fault.reply(delivery)) is not None:
+                self._on_effect(None, reply, self.side, self._ordinal)
 
     def _takes(self, link: Link, message: Message, content: bytes | None, meaning: Meaning, now: int) -> bool:
         if not self._is_of_age(link, now):

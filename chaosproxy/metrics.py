@@ -7,7 +7,7 @@ peer says becomes a label. The registry is our own, so several proxies and tests
 import asyncio
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from time import monotonic_ns
 from typing import TypeVar
@@ -148,26 +148,21 @@ class Metrics(Collector):
 
 def _connections(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
     yield _gauge("open_connections", "Connections of clients that are not over.", len(sessions))
-    outcomes = CounterMetricFamily(
-        "chaosproxy_connections",
-        "Attempts by what became of them: opened, refused, or failed.",
-        labels=["outcome"],
-    )
-    for outcome in _OUTCOMES:
-        outcomes.add_metric([outcome], sum(total.outcomes.get(outcome, 0) for total in totals))
-    yield outcomes
-    requests = CounterMetricFamily(
-        "chaosproxy_http_requests",
-        "Plain HTTP requests by the status of their answer, or failed where there was none.",
-        labels=["outcome"],
-    )
-    for outcome in _REQUEST_OUTCOMES:
-        requests.add_metric([outcome], sum(total.requests.get(outcome, 0) for total in totals))
-    yield requests
+    told = "Attempts by what became of them: opened, refused, dismissed by a rule in a handshake of its own, or failed."
+    yield _by_outcome("connections", told, _OUTCOMES, [total.outcomes for total in totals])
+    told = "Plain HTTP requests by the status of their answer, or failed where there was none."
+    yield _by_outcome("http_requests", told, _REQUEST_OUTCOMES, [total.requests for total in totals])
     attempts = sum(total.attempts for total in totals)
     yield CounterMetricFamily("chaosproxy_attempts", "Times that a client connected to the proxy.", attempts)
     delayed = sum(total.dials_delayed for total in totals)
     yield CounterMetricFamily("chaosproxy_dials_delayed", "Dials that waited for the cap on dials per second.", delayed)
+
+
+def _by_outcome(name: str, told: str, outcomes: Sequence[str], counts: list[dict[str, int]]) -> Metric:
+    family = CounterMetricFamily(f"chaosproxy_{name}", told, labels=["outcome"])
+    for outcome in outcomes:
+        family.add_metric([outcome], sum(each.get(outcome, 0) for each in counts))
+    return family
 
 
 def _traffic(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:

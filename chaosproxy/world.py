@@ -492,9 +492,9 @@ class World:
 
     def _relink(self) -> None:
         for session in self._in_order():
-            if session.requests and not session.connection:
-                self._relink_plain(session)
             if not session.connection:
+                if session.requests:
+                    self._relink_plain(session)
                 continue
             links: list[Link] = []
             for active in self._active.values():
