@@ -192,10 +192,6 @@ class Match(BaseModel):
         return [type(self).model_fields[field].alias or field for field in fields if getattr(self, field) is not None]
 
     @cached_property
-    def is_of_protocol(self) -> bool:
-        return self.event is not None or self.channel is not None
-
-    @cached_property
     def _opcodes(self) -> frozenset[int]:
         names = self.opcode or (("text", "binary") if self.code is None else ("text", "close"))
         return frozenset(Opcode[name.upper()] for name in names)

@@ -136,6 +136,14 @@ class Identify(Model):
         return request.path
 
 
+def protocol_misfits(rule: Rule, place: str = "at the top") -> Iterator[Misuse]:
+    """All that a rule can't do where the profile names no protocol; `place` is where it would name one."""
+    if rule.fault.protocol:
+        yield Misuse(f"{rule.fault_name} needs protocol: {rule.fault.protocol} {place}", (rule.fault_name,))
+    for key in rule.when.given("event", "channel"):
+        yield Misuse(f"{key}: needs protocol: {place} (one of {', '.join(PROTOCOLS)})", ("when", key))
+
+
 class Profile(Model):
     """A whole profile."""
 
@@ -226,12 +234,8 @@ class Profile(Model):
             if phase.until and (condition := phase.until.condition) in ("established", "subscribed"):
                 yield Misuse(f"until: {condition} {remedy}", ("phases", index, "until", condition))
         for at, rule in self._placed_rules():
-            if rule.fault.protocol:
-                yield Misuse(
-                    f"{rule.fault_name} needs protocol: {rule.fault.protocol} at the top", (*at, rule.fault_name)
-                )
-            for key in rule.when.given("event", "channel"):
-                yield Misuse(f"{key}: {remedy}", (*at, "when", key))
+            for misfit in protocol_misfits(rule):
+                yield misfit._replace(at=(*at, *misfit.at))
 
     def _placed_rules(self) -> Iterator[tuple[Path, Rule]]:
         for index, rule in enumerate(self.rules):

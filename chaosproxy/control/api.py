@@ -14,7 +14,7 @@ from ..metrics import Metrics
 from ..observe import Clients
 from ..opaque import rule_misfits
 from ..problems import show_path
-from ..protocols import PROTOCOLS
+from ..profile import protocol_misfits
 from ..proxy import Proxy
 from ..rule import BoundRule, Rule, bind
 from ..session import Session
@@ -117,16 +117,12 @@ class Api:
 
     def _check_rule(self, rule: Rule) -> None:
         profile = self._proxy.world.profile
-        if self._proxy.world.options.is_opaque and (misfits := list(rule_misfits(rule))):
+        misfits = list(rule_misfits(rule)) if self._proxy.world.options.is_opaque else []
+        if not misfits and not profile.protocol:
+            misfits = list(protocol_misfits(rule, "at the top of the profile"))
+        if misfits:
             problems = [{"path": show_path(("rule", *misfit.at)), "message": misfit.message} for misfit in misfits]
             raise Refused(422, "the order is not valid", problems)
-        if rule.when.is_of_protocol and not profile.protocol:
-            key = "event" if rule.when.event is not None else "channel"
-            problem = f"{key}: needs protocol: at the top of the profile (one of {', '.join(PROTOCOLS)})"
-            raise Refused(422, "the order is not valid", [{"path": f"rule.when.{key}", "message": problem}])
-        if rule.fault.protocol and not profile.protocol:
-            problem = f"{rule.fault_name} needs protocol: {rule.fault.protocol} at the top of the profile"
-            raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": problem}])
         if lack := self._proxy.security.lacks(rule.fault):
             raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
         if rule.id and rule.id in {other.id for other in profile.every_rule()}:
