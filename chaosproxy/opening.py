@@ -167,16 +167,22 @@ class Opening(Handshake):
         self.events.append(Dialled(""))
         leg = self.legs[Side.SERVER]
         leg.is_connected = True
-        if self.state is not State.DIALLING:
+        if not self._awaits_dial:
             self._actions.append(Reset(Side.SERVER))  # nobody waits for it any more
             self._set_gone(Side.SERVER)
             return self._take_actions()
         if leg.pauses:
             self._actions.append(Pause(Side.SERVER))
-        self._await_answer()
+        self._reached()
         return self._take_actions()
 
-    def _await_answer(self) -> None:
+    @property
+    def _awaits_dial(self) -> bool:
+        """Whether the dial under way is still wanted."""
+        return self.state is State.DIALLING
+
+    def _reached(self) -> None:
+        """There is a leg to the upstream that can take the request."""
         self.state = State.ANSWER
         self._reader = HeadReader(from_client=False)
         if not self.blocks(Side.CLIENT):
@@ -187,9 +193,9 @@ class Opening(Handshake):
         self._now = now
         self.events.append(Dialled(error))
         self.legs[Side.SERVER].fate = Fate.GONE
-        if self.state is State.DIALLING and not self.blocks(Side.SERVER):
+        if self._awaits_dial and not self.blocks(Side.SERVER):
             self._upstream_failed(f"the upstream can't be reached: {error}", remedy)
-        elif self.state is State.DIALLING:
+        elif self._awaits_dial:
             self.legs[Side.SERVER].is_lost = True
         self._maybe_release()
         return self._take_actions()

@@ -6,7 +6,7 @@ ended it in between. There is no time limit on an answer or a body: long polling
 
 from typing import NamedTuple
 
-from .events import Action, Dial, Dialled, Event, Pause, Responded, Send
+from .events import Action, Dial, Event, Responded, Send
 from .exchange import Exchange
 from .legs import REPLY_TIME, Fate, LegState, State, Timer
 from .link import Link
@@ -85,50 +85,35 @@ class PlainHttp(Opening):
         if not self.is_to_dial:
             return self._take_actions()
         self._is_reused = self.has_upstream
-        if self.state is State.EXCHANGE:
-            self.wants_dial = False
-            if self._is_reused:
-                self._send_request()
-            else:
-                self._renew_server()
-                self._is_dialling = True
-                self._actions.append(Dial())
-            return self._take_actions()
         if self._is_reused:
             self.wants_dial = False
-            self._await_answer()
+            self._reached()
             return self._take_actions()
         self._renew_server()
-        return super().dial(now)
+        if self.state is not State.EXCHANGE:
+            return super().dial(now)
+        self.wants_dial = False
+        self._is_dialling = True
+        self._actions.append(Dial())
+        return self._take_actions()
 
     def dialled(self, now: int) -> list[Action]:
-        """The upstream accepted our dial."""
         self._is_dialling = False
-        if self.state is not State.EXCHANGE:
-            return super().dialled(now)
-        self._now = now
-        self.events.append(Dialled(""))
-        leg = self.legs[Side.SERVER]
-        leg.is_connected = True
-        if leg.pauses:
-            self._actions.append(Pause(Side.SERVER))
-        if not self.blocks(Side.CLIENT):
-            self._send_request()
-        return self._take_actions()
+        return super().dialled(now)
 
     def dial_failed(self, error: str, now: int, remedy: str = UNREACHED) -> list[Action]:
-        """The upstream could not be reached, or not by TLS."""
         self._is_dialling = False
+        return super().dial_failed(error, now, remedy)
+
+    @property
+    def _awaits_dial(self) -> bool:
+        return super()._awaits_dial or self.state is State.EXCHANGE
+
+    def _reached(self) -> None:
         if self.state is not State.EXCHANGE:
-            return super().dial_failed(error, now, remedy)
-        self._now = now
-        self.events.append(Dialled(error))
-        self.legs[Side.SERVER].fate = Fate.GONE
-        self.legs[Side.SERVER].is_lost = True
-        if not self.blocks(Side.SERVER):
-            self._fail(f"the upstream can't be reached: {error}", remedy)
-        self._maybe_release()
-        return self._take_actions()
+            super()._reached()
+        elif not self.blocks(Side.CLIENT):
+            self._send_request()
 
     def _renew_server(self) -> None:
         """The next leg to the upstream starts afresh, but for what keeps it from being read."""
@@ -351,6 +336,12 @@ class PlainHttp(Opening):
         else:
             self._finish_leg(Side.CLIENT)
         self._finish_leg(Side.SERVER)
+
+    def _upstream_failed(self, reason: str, remedy: str = "") -> None:
+        if self.state is State.EXCHANGE:
+            self._fail(reason, remedy)
+        else:
+            super()._upstream_failed(reason, remedy)
 
     def _fail(self, reason: str, remedy: str = "") -> None:
         """The upstream has failed: 502, or the same failure where its answer has begun."""
