@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pusher
 
-from tests.interop.processes import NODE_FOLDER
+from tests.interop.processes import node_script
 from tests.interop.soketi import SDK_APP
 
 
@@ -71,15 +70,8 @@ def python_backend(api_port: int) -> Iterator[Backend]:
 @contextlib.contextmanager
 def node_backend(api_port: int) -> Iterator[Backend]:
     """With npm's pusher, in a process."""
-    settings = json.dumps({"api": api_port, "app": SDK_APP._asdict()})
-    with subprocess.Popen(
-        ["node", NODE_FOLDER / "backend.mjs", settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield Backend(int(process.stdout.readline()))
-        process.stdin.close()
-        assert process.wait(10) == 0
+    with node_script("backend.mjs", {"api": api_port, "app": SDK_APP._asdict()}) as lines:
+        yield Backend(int(next(lines)))
 
 
 BACKENDS: Mapping[str, Callable[[int], "contextlib.AbstractContextManager[Backend]"]] = {

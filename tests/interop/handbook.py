@@ -85,7 +85,7 @@ def run_all(
     jobs: int = JOBS,
     late_ms: int = LATE_MS,
 ) -> list[Result]:
-    """Run each claim in each of its runtimes before each server. Claims that look at a room take their turns."""
+    """Run each claim in each of its runtimes before each server, many at once."""
     wanted = [
         (claim, runtime, server, port)
         for claim in claims
@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="may be given several times")
     parser.add_argument("--server", action="append", choices=SERVERS)
     parser.add_argument("--fast", action="store_true", help="leave out those that take most of a minute")
-    parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(Path.cwd())}")
+    parser.add_argument("--write", action="store_true", help="write docs/pusher.md")
     parser.add_argument("--jobs", type=int, default=JOBS)
     options = parser.parse_args()
     claims = [claim for claim in CLAIMS if claim.name in options.names or not options.names]

@@ -5,13 +5,14 @@ Nothing here sleeps and hopes: a server is ready when its own ready address says
 
 import contextlib
 import http.client
+import json
 import random
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -64,6 +65,22 @@ def get_status(url: str) -> int | None:
             return connection.getresponse().status
         except (OSError, http.client.HTTPException):
             return None
+
+
+@contextlib.contextmanager
+def node_script(name: str, settings: Mapping[str, object]) -> Iterator[Iterator[str]]:
+    """Run a script of the folder node, which ends well with its stdin; give what it writes, line by line."""
+    with subprocess.Popen(
+        ["node", NODE_FOLDER / name, json.dumps(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield iter(process.stdout)
+        process.stdin.close()
+        assert process.wait(STOP_TIMEOUT_S) == 0
 
 
 class ServerProcess:

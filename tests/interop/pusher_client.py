@@ -26,7 +26,9 @@ from tests.interop.soketi import APP, App
 
 SCRIPT = Path(chaosproxy.control.__file__).parent / "chaosproxy.js"
 
-__all__ = ["CHROMIUM", "NODE", "RUNTIMES", "UNDICI", "Event", "PusherClient", "Runtime"]
+SHORT_TIMERS = {"activityTimeout": 3000, "pongTimeout": 2000, "unavailableTimeout": 4000}
+
+__all__ = ["CHROMIUM", "NODE", "RUNTIMES", "SHORT_TIMERS", "UNDICI", "Event", "PusherClient", "Runtime"]
 
 
 class Runtime(NamedTuple):

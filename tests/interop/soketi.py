@@ -64,19 +64,24 @@ class Soketi(ServerProcess):
         return ["node", server, "start", f"--config={self._config_path}"]
 
     def trigger(self, channel: str, event: str, data: object, *, app: App = APP) -> None:
-        """Publish an event as an application's backend does, over soketi's HTTP API."""
-        body = json.dumps({"name": event, "channels": [channel], "data": json.dumps(data)})
-        path = f"/apps/{app.id}/events"
-        query = (
-            f"auth_key={app.key}&auth_timestamp={int(time.time())}&auth_version=1.0"
-            f"&body_md5={hashlib.md5(body.encode()).hexdigest()}"
-        )
-        signature = hmac.new(app.secret.encode(), f"POST\n{path}\n{query}".encode(), hashlib.sha256).hexdigest()
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
-            target = f"{path}?{query}&auth_signature={signature}"
-            connection.request("POST", target, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            assert answer.status == 200, f"soketi answered {answer.status}: {answer.read().decode()}"
+        """Publish an event as an application's backend does."""
+        trigger(self.port, channel, event, data, app=app)
+
+
+def trigger(port: int, channel: str, event: str, data: object, *, app: App = APP, but: str | None = None) -> None:
+    """Publish an event over a Pusher server's HTTP API, or a proxy before it; `but`, a socket id, does not get it."""
+    body = json.dumps({"name": event, "channels": [channel], "data": json.dumps(data), "socket_id": but})
+    path = f"/apps/{app.id}/events"
+    query = (
+        f"auth_key={app.key}&auth_timestamp={int(time.time())}&auth_version=1.0"
+        f"&body_md5={hashlib.md5(body.encode()).hexdigest()}"
+    )
+    signature = hmac.new(app.secret.encode(), f"POST\n{path}\n{query}".encode(), hashlib.sha256).hexdigest()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        target = f"{path}?{query}&auth_signature={signature}"
+        connection.request("POST", target, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status == 200, f"{answer.status}: {answer.read().decode()}"
 
 
 def describe(app: App) -> dict[str, object]:

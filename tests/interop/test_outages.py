@@ -17,36 +17,34 @@ import pytest
 
 from tests.interop.demo_server import Demo
 from tests.interop.proxy import Proxy
-from tests.interop.pusher_client import NODE, Event, PusherClient, Runtime
+from tests.interop.pusher_client import NODE, SHORT_TIMERS, Event, PusherClient, Runtime
 from tests.interop.soketi import Soketi
 
 CHANNELS = ("news", "private-orders", "presence-room")
-SHORT_TIMERS = {"activityTimeout": 3000, "pongTimeout": 2000, "unavailableTimeout": 4000}
-BRIEF = """\
+HEALTHY = """\
 version: 1
 protocol: pusher
 phases:
   - name: healthy
     until: {subscribed: [news, private-orders, presence-room], within: 60s}
+"""
+BRIEF = f"""\
+{HEALTHY}\
   - name: interruption
     rules:
       - reset
 """
-EXTENDED = """\
-version: 1
-protocol: pusher
-phases:
-  - name: healthy
-    until: {subscribed: [news, private-orders, presence-room], within: 60s}
+EXTENDED = f"""\
+{HEALTHY}\
   - name: silence
     lasts: 2s
     rules:
-      - half_open: {leg: both, mode: blackhole, heal: reset, hits: live}
+      - half_open: {{leg: both, mode: blackhole, heal: reset, hits: live}}
         id: the-dead-link
   - name: refused
     lasts: 10s
     rules:
-      - half_open: {leg: both, mode: blackhole, heal: reset, hits: live}
+      - half_open: {{leg: both, mode: blackhole, heal: reset, hits: live}}
         id: the-dead-link
       - refuse
 """

@@ -18,11 +18,11 @@ import pytest
 
 from tests.interop.demo_server import Demo
 from tests.interop.proxy import Proxy
-from tests.interop.pusher_client import CHROMIUM, NODE, RUNTIMES, UNDICI, Event, PusherClient, Runtime
+from tests.interop.pusher_client import CHROMIUM, NODE, RUNTIMES, SHORT_TIMERS, UNDICI, Event, PusherClient, Runtime
 from tests.interop.soketi import App, Soketi
 from tests.interop.test_outages import (
     BUSY_LATE_MS,
-    SHORT_TIMERS,
+    HEALTHY,
     all_subscribed,
     assert_within,
     behind,
@@ -64,16 +64,12 @@ ENDS: list[tuple[str, dict[Runtime | None, End]]] = [
         {NODE: End([]), CHROMIUM: End([], lag_ms=2000 + 1000), UNDICI: End([], lag_ms=3000 + 2000)},
     ),
 ]
-HANGING = """\
-version: 1
-protocol: pusher
-phases:
-  - name: healthy
-    until: {subscribed: [news, private-orders, presence-room], within: 60s}
+HANGING = f"""\
+{HEALTHY}\
   - name: silence
     lasts: 12s
     rules:
-      - half_open: {leg: both, mode: blackhole, heal: reset, hits: live}
+      - half_open: {{leg: both, mode: blackhole, heal: reset, hits: live}}
       - hang
 """
 # For the default timers, of which the server shortens activityTimeout to 30 s: longer than the first two dials take.

@@ -1,16 +1,14 @@
 """Server SDKs, for Python and Node, through the proxy's HTTP side, beside clients that lose their connection."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.interop.backends import BACKENDS, node_backend
-from tests.interop.claims import SHORT
-from tests.interop.processes import NODE_FOLDER
+from tests.interop.processes import node_script
 from tests.interop.proxy import Proxy
-from tests.interop.pusher_client import PusherClient
+from tests.interop.pusher_client import SHORT_TIMERS, PusherClient
 from tests.interop.soketi import SDK_APP, Soketi
 
 
@@ -26,7 +24,7 @@ def test_channels_are_signed_anew_and_the_present_socket_id_is_excluded(
         authorization = {"channelAuthorization": {"endpoint": backend.auth_url, "transport": "ajax"}}
         with (
             PusherClient(
-                proxy.port, app=SDK_APP, channels=(secret, room), options={**SHORT, **authorization}
+                proxy.port, app=SDK_APP, channels=(secret, room), options={**SHORT_TIMERS, **authorization}
             ) as client,
             PusherClient(soketi.port, app=SDK_APP, channels=(secret,)) as other,
         ):
@@ -58,25 +56,16 @@ def test_laravel_echo_listens_again_after_an_interruption(soketi: Soketi, tmp_pa
             "port": proxy.port,
             "key": SDK_APP.key,
             "auth": backend.auth_url,
-            "options": SHORT,
+            "options": SHORT_TIMERS,
         }
-        with subprocess.Popen(
-            ["node", NODE_FOLDER / "echo_client.mjs", json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            told = (json.loads(line) for line in process.stdout)
+        with node_script("echo_client.mjs", settings) as lines:
+            told = map(json.loads, lines)
             seen = [next(told)]
             while [each["kind"] for each in seen].count("subscribed") < 2:
                 seen.append(next(told))
             backend.trigger("private-orders", "shipped", {"order": 7})
             while seen[-1]["kind"] != "message":
                 seen.append(next(told))
-            process.stdin.close()
-            assert process.wait(10) == 0
         assert [each["current"] for each in seen if each["kind"] == "state"] == ["connected", "connecting", "connected"]
         first, second = [each["socket_id"] for each in seen if each["kind"] == "subscribed"]
         assert first != second

@@ -2,13 +2,12 @@
 
 import contextlib
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.interop.claims import await_record
-from tests.interop.processes import NODE_FOLDER
+from tests.interop.processes import node_script
 from tests.interop.proxy import Proxy
 
 Told = Iterator[dict[str, Any]]
@@ -17,17 +16,8 @@ Told = Iterator[dict[str, Any]]
 @contextlib.contextmanager
 def running(**settings: object) -> Iterator[Told]:
     """A server or a client; what it tells, line by line."""
-    with subprocess.Popen(
-        ["node", NODE_FOLDER / "socketio_pair.mjs", json.dumps(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield (json.loads(line) for line in process.stdout)
-        process.stdin.close()
-        assert process.wait(10) == 0
+    with node_script("socketio_pair.mjs", settings) as lines:
+        yield map(json.loads, lines)
 
 
 def until(told: Told, kind: str) -> dict[str, Any]:
