@@ -10,19 +10,16 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from difflib import get_close_matches
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
-from shutil import get_terminal_size
-from textwrap import fill
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from .. import library
-from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE, read_client_token
+from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
 from ..demo.show import demo as play_demo
 from ..faults import FAULTS
@@ -30,59 +27,33 @@ from ..problems import escape, nearest, show
 from ..profile import Profile
 from ..profile_yaml import schema as make_schema
 from ..proxy import Address
-from ..units import SECOND, parse_duration
-from ..world import DIALS_PER_SECOND_MAX, Options
+from ..world import Options
 from . import reference
-from .addresses import parse_address, parse_host, parse_upstream, reachable
+from .addresses import reachable
+from .options import (
+    ADDRESS,
+    CLIENT_TOKEN,
+    CONTEXT,
+    CONTROL_ADDRESS,
+    DURATION,
+    ENVIRONMENT,
+    URL,
+    Lines,
+    as_given,
+    is_typed,
+    loop_factory,
+    option,
+    server_options,
+)
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
-from .run import ExitCode, Settings, Trouble, run
+from .run import Settings, run
 from .secure import host_header, tls_options
+from .terminal import echo, say
+from .trouble import ExitCode, Trouble
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
-_FIRST_COLUMN = re.compile(r" *\S+ {2,}| +")
 _OF_KUBERNETES = re.compile(r"CHAOSPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")  # for a service of our name
-
-
-class _Reader(click.ParamType[Any]):
-    """Reads an option with a function that raises ValueError (or a pydantic error) with words for the user."""
-
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Lines(click.ParamType[str]):
-    """Text of which an environment variable holds one per line."""
-
-    name = "text"
-    envvar_list_splitter = "\n"
-
-
-URL = _Reader("url", parse_upstream)
-ADDRESS = _Reader("host:port", parse_address)
-CONTROL_ADDRESS = _Reader("host:port", lambda text: None if text == "none" else parse_address(text))
-HOST = _Reader("keep|upstream|name", parse_host)
-CLIENT_TOKEN = _Reader("text", read_client_token)
-DURATION = _Reader("duration", lambda text: parse_duration(text) / SECOND)
-
-
-def option(name: str, *names: str, variable: str = "", **settings: Any) -> Callable[[Any], Any]:
-    """An option that is an environment variable too, of the same name unless another is given."""
-    variable = variable or "CHAOSPROXY_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *names, envvar=variable, **settings)
-
-
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-ENVIRONMENT = "Each option is an environment variable too: --check-upstream is CHAOSPROXY_CHECK_UPSTREAM."
 
 
 @click.group(context_settings=CONTEXT, epilog="Start here: chaosproxy demo")
@@ -98,20 +69,10 @@ def cli(context: click.Context) -> None:
 @click.argument("url", type=URL, required=False)
 @option("--upstream", type=URL, metavar="URL", help="The server: ws://, wss:// or tcp://HOST:PORT; also the argument.")
 @option("--listen", type=ADDRESS, default="127.0.0.1:7001", show_default=True, help="Where clients connect.")
-@option("--tls", type=click.Choice(["dev"]), help="Speak TLS with clients, by a development CA of your own.")
-@option("--tls-cert", metavar="FILE", help="Speak TLS with clients: our certificate and its chain, as PEM.")
-@option("--tls-key", metavar="FILE", help="The certificate's key, as PEM.")
-@option("--upstream-ca", metavar="FILE", help="Trust only these CAs (PEM) for a wss:// server.")
-@option("--upstream-insecure", is_flag=True, help="Do not verify the certificate of a wss:// server.")
-@option(
-    "--host",
-    type=HOST,
-    metavar="keep|upstream|NAME",
-    help="Host toward the server; by default upstream, and keep if it is on this machine.",
-)
+@server_options
 @option("--profile", metavar="NAME|FILE", help="What shall happen; see `chaosproxy profiles`.")
 @option("--profile-yaml", metavar="YAML", help="A whole profile as text, for containers.")
-@option("--fault", "faults", multiple=True, type=_Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
+@option("--fault", "faults", multiple=True, type=Lines(), metavar="FAULT", help='Without a profile: "close=4200@5s".')
 @option("--seed", type=int, help="What chance depends on; the profile's own by default.")
 @option("--control", type=CONTROL_ADDRESS, default=CONTROL, show_default=True, help="API and metrics, or none.")
 @option(
@@ -128,17 +89,8 @@ def cli(context: click.Context) -> None:
 )
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
-@option("--loop", type=click.Choice(["asyncio", "uvloop"]), help="Default: uvloop where it is installed.")
-@option(
-    "--dials-per-second",
-    type=click.IntRange(min=0),
-    default=DIALS_PER_SECOND_MAX,
-    show_default=True,
-    help="Cap on connections to the server; 0 for none, with a server of your own.",
-)
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
-@option("--i-own-this-server", is_flag=True, help="Let rules harm a server that is not on a private address.")
 @option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.pass_context
@@ -149,17 +101,17 @@ def run_command(context: click.Context, /, **given: Any) -> int:
     ends at once, exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal
     error.
     """
-    say = (lambda line: None) if given["quiet"] else _say
+    speak = (lambda line: None) if given["quiet"] else say
     for warning in _unknown_variables():
-        say(warning)
+        speak(warning)
     settings = _settings(context, given)
-    with asyncio.Runner(loop_factory=_loop_factory(given["loop"])) as runner:
-        return runner.run(run(settings, say))
+    with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
+        return runner.run(run(settings, speak))
 
 
 def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
     upstream = given["url"] or given["upstream"]
-    if given["url"] and given["upstream"] and _is_typed(context, "upstream"):
+    if given["url"] and given["upstream"] and is_typed(context, "upstream"):
         raise click.UsageError("the server is named twice, as the argument and by --upstream")
     if upstream is None:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
@@ -185,9 +137,9 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
 
 def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
     named = [name for name in ("profile", "profile_yaml", "faults") if given[name] not in (None, ())]
-    typed = [name for name in named if _is_typed(context, name)] or named
+    typed = [name for name in named if is_typed(context, name)] or named
     if len(typed) > 1:
-        got = " and ".join(_as_given(context, name) for name in typed)
+        got = " and ".join(as_given(context, name) for name in typed)
         raise click.UsageError(f"expected one of --profile, --profile-yaml and --fault, got {got}")
     try:
         match typed:
@@ -201,12 +153,6 @@ def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
         raise Trouble(str(problem), ExitCode.USAGE) from None
 
 
-def _as_given(context: click.Context, name: str) -> str:
-    """An option in the words in which it was given: its own, or its variable's."""
-    parameter = next(each for each in context.command.params if each.name == name)
-    return parameter.opts[0] if _is_typed(context, name) else str(parameter.envvar)
-
-
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours and are not: a misspelt one would leave a fault out without a word."""
     every = (str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar)
@@ -217,26 +163,6 @@ def _unknown_variables() -> Iterator[str]:
             near = get_close_matches(rest, known, n=1, cutoff=0.5)
             meant = f"; did you mean CHAOSPROXY_{near[0]}?" if near else ""
             yield f"warning: {escape(name)} is not a variable of chaosproxy{meant}"
-
-
-def _is_typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _loop_factory(name: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
-    if name == "asyncio":
-        return asyncio.new_event_loop
-    try:
-        import uvloop
-    except ImportError:
-        if name is None:
-            return asyncio.new_event_loop
-        remedy = (
-            "install it beside chaosproxy (pip install uvloop; pipx inject chaosproxy uvloop), or do without --loop"
-        )
-        raise Trouble(f"uvloop is not installed; {remedy}", ExitCode.USAGE) from None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 @cli.command()
@@ -261,7 +187,7 @@ def profiles(name: str | None) -> int:
         abouts = library.abouts()
         width = max(map(len, abouts))
         for known, about in abouts.items():
-            _echo(f"{known:<{width}}  {' '.join(about.split())}")
+            echo(f"{known:<{width}}  {' '.join(about.split())}")
         click.echo("\nmore: chaosproxy profiles NAME", err=True)
         return ExitCode.OK
     try:
@@ -277,7 +203,7 @@ def faults(name: str | None) -> int:
     """List the faults, or describe one."""
     if name is None:
         for line in reference.overview().splitlines():
-            _echo(line)
+            echo(line)
         click.echo("\nmore: chaosproxy faults NAME", err=True)
     elif name in FAULTS:
         click.echo(reference.describe(FAULTS[name]))
@@ -327,26 +253,6 @@ def health(control: Address | None) -> int:
         connection.close()
     click.echo(escape(words) or answer.status)
     return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
-
-
-def _say(line: str) -> None:
-    style: dict[str, Any] = {"fg": "yellow"} if "warning: " in line else {}
-    with suppress(OSError):  # whoever listened to us has gone; clients have not
-        click.secho(_fit(line, sys.stderr), err=True, **style)
-
-
-def _echo(line: str) -> None:
-    click.echo(_fit(line, sys.stdout))
-
-
-def _fit(line: str, stream: TextIO | None) -> str:
-    """Break a line between words where a terminal would break it anywhere; indent the rest by its first column."""
-    if stream is None or not stream.isatty():
-        return line
-    columns = get_terminal_size().columns
-    column = _FIRST_COLUMN.match(line)
-    indent = " " * (column.end() if column and column.end() < columns // 2 else 2)
-    return fill(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from enum import IntEnum
 from secrets import token_urlsafe
 from time import monotonic_ns
 from typing import NamedTuple
@@ -34,29 +33,11 @@ from .greeting import greeting, no_client_yet, trust
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
 from .secure import TlsOptions, make_security, warnings
+from .trouble import ExitCode, Trouble
 
 NO_CLIENT_S = 10
 CHECK_TIME_S = 5.0
 LOOK_UP_TIME_S = 3.0
-
-
-class ExitCode(IntEnum):
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    UNREACHABLE = 3
-    PORT_BUSY = 4
-    INTERNAL = 70
-    INTERRUPTED = 130
-    TERMINATED = 143
-
-
-class Trouble(Exception):
-    """It can't go on: what to say, and the exit code."""
-
-    def __init__(self, message: str, code: ExitCode) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Settings(NamedTuple):
