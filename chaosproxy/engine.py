@@ -351,9 +351,9 @@ class Direction:
         message = self._copies.feed(piece)
         size_max = self._limits.judged_bytes_max
         if message and not message.is_over(size_max):
-            meaning = self._reader.observe(message, self._reader.content(message))
-            if meaning.observed:
-                self._events.append(meaning.observed)
+            content = self._reader.content(message)
+            meaning = self._reader.observe(message, content)
+            self._events += _observed(meaning) + self._reader.track(content, has_left=True)
         elif message or self._copies.control_size > size_max or self._copies.is_message_over(size_max):
             self._copies.take()
             self._is_readable = message is not None
@@ -388,6 +388,7 @@ class Direction:
     def _judge(self, message: Message, now: int) -> None:
         content = self._reader.content(message)
         meaning = self._reader.observe(message, content)
+        self._events += self._reader.track(content, has_left=False)
         deliveries = [Delivery(now, message, content)]
         stalls: tuple[Link, ...] = ()
         behind: list[tuple[Link, Effect]] = []
@@ -484,7 +485,7 @@ class Direction:
         is_deflated = self._reader.is_deflated(message)
         if is_deflated and not (len(deliveries) == 1 and deliveries[0].is_untouched):
             self._is_plain = True
-        observed = meaning.observed
+        observed = _observed(meaning)
         behind: list[tuple[Held, Delivery]] = []
         has_put = False
         for delivery in deliveries:
@@ -493,8 +494,10 @@ class Direction:
                 self._give_up()
                 return
             completes = None if message.is_control else True
+            body = content if delivery.payload is None else delivery.payload
+            observed += self._reader.track(body, has_left=True)
             held = Held(delivery.due, data, True, completes, observed, came=now, stalls=stalls)
-            observed = None  # of several, the first one tells
+            observed = ()  # of several, the first one tells
             if delivery.lingers:
                 behind.append((held, delivery))
             else:
@@ -527,6 +530,10 @@ class Direction:
         if self._reader.is_deflated(message):
             self._is_plain = True
         self._events.append(Discarded(self.side, len(message.raw)))
+
+
+def _observed(meaning: Meaning) -> tuple[Event, ...]:
+    return (meaning.observed,) if meaning.observed else ()
 
 
 def _completes(piece: Piece) -> bool:

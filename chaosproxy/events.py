@@ -129,6 +129,19 @@ class Established(NamedTuple):
     socket_id: str
 
 
+class SubscriptionAsked(NamedTuple):
+    """The client asked to be subscribed to a channel."""
+
+    channel: str
+    auth: str  # a digest of what it showed for it, since that is a secret; empty where it showed nothing
+
+
+class SubscriptionRefused(NamedTuple):
+    """The server did not let the client subscribe."""
+
+    channel: str
+
+
 class Subscribed(NamedTuple):
     """The server confirmed a subscription."""
 
@@ -200,6 +213,23 @@ class Discarded(NamedTuple):
 
     side: Side
     size: int
+
+
+class CloseReceived(NamedTuple):
+    """A peer sent a close frame, its first."""
+
+    side: Side
+    code: int | None
+    reason: str
+
+
+class Tracked(NamedTuple):
+    """A message with a field that an expectation follows came, or has left; where it only passes, the latter alone."""
+
+    side: Side
+    pointer: str
+    value: str  # as JSON; a digest where that is long
+    has_left: bool
 
 
 class Ended(NamedTuple):
@@ -281,6 +311,9 @@ class ClientSaid(NamedTuple):
     is_late: bool
 
 
+Observed = Established | SubscriptionAsked | SubscriptionRefused | Subscribed | Unsubscribed
+"""What a message tells of its connection, in its protocol's terms."""
+
 Event = (
     Accepted
     | Secured
@@ -292,6 +325,8 @@ Event = (
     | Answered
     | Opened
     | Established
+    | SubscriptionAsked
+    | SubscriptionRefused
     | Subscribed
     | Unsubscribed
     | Framed
@@ -302,6 +337,8 @@ Event = (
     | Limited
     | Unjudged
     | Discarded
+    | CloseReceived
+    | Tracked
     | Ended
     | Closed
     | PhaseEntered

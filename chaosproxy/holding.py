@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .effects import Heal
-from .events import Discarded, Established, Event, Limited, Subscribed, Unsubscribed
+from .events import Discarded, Event, Limited
 from .link import Link
 from .pacing import Pacer
 from .tally import Tally
@@ -24,7 +24,7 @@ class Held(NamedTuple):
     data: bytes
     ends: bool  # a frame ends with it
     completes: bool | None = True  # a message ends with it; None for control frames, which are in nobody's way
-    observed: Established | Subscribed | Unsubscribed | None = None  # what its peer will know once it has this
+    observed: tuple[Event, ...] = ()  # what its peer will know once it has this
     came: int = 0  # where a rule delays it, when it came
     stalls: tuple[Link, ...] = ()  # the rules that keep it here until they heal
     is_mark: bool = False  # no bytes: it tells when all before it has left
@@ -270,8 +270,7 @@ class Holding:
         self.is_inside_frame = not held.ends
         if held.completes is not None:
             self.is_inside_message = not held.completes
-        if held.observed:
-            self._events.append(held.observed)
+        self._events += held.observed
 
     def take(self) -> bytes:
         """What shall be sent now."""

@@ -1,20 +1,26 @@
 """What the messages of one direction say: inflated where they are compressed, understood in the protocol's terms."""
 
+import json
+from hashlib import blake2b
 from typing import NamedTuple
 
-from .events import Event, Framed, Unjudged
+from .events import Event, Framed, Tracked, Unjudged
 from .protocols import NOTHING, Meaning, Protocol
 from .wire.frames import Side
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
 from .wire.messages import OPCODE_NAMES, Message
+from .wire.pointer import MISSING, Document, Pointer
+
+VALUE_CHARACTERS_MAX = 128
 
 
 class Reading(NamedTuple):
     """What reading messages is for; with neither, idle directions are only scanned."""
 
     protocol: Protocol | None = None
-    is_needed: bool = False  # a rule of the profile reads or changes messages, or the protocol is observed
+    is_needed: bool = False  # a rule of the profile reads or changes messages, or they are observed
     frames_journalled: bool = False
+    tracked: tuple[Pointer, ...] = ()  # fields by which messages are told apart
 
 
 class Reader:
@@ -87,7 +93,27 @@ class Reader:
             self._events.append(Framed(self.side, OPCODE_NAMES.get(message.opcode, "reserved"), size, meaning.event))
         return meaning
 
+    def track(self, content: bytes | None, *, has_left: bool) -> tuple[Tracked, ...]:
+        """What a message has in the fields that are followed."""
+        if not self._reading.tracked or content is None:
+            return ()
+        document = Document(content)
+        found = [(pointer, document.get(pointer)) for pointer in self._reading.tracked]
+        return tuple(
+            Tracked(self.side, pointer.text, _as_text(value), has_left)
+            for pointer, value in found
+            if value is not MISSING
+        )
+
     def lose(self) -> None:
         """A compressed message passed unread."""
         if self._inflater:
             self._inflater.lose()
+
+
+def _as_text(value: object) -> str:
+    """The same text for the same value, and a short one."""
+    text = json.dumps(value, sort_keys=True)
+    if len(text) <= VALUE_CHARACTERS_MAX:
+        return text
+    return "blake2b:" + blake2b(text.encode(), digest_size=16).hexdigest()

@@ -27,7 +27,7 @@ from .effects import (
 )
 from .endings import Endings
 from .engine import Direction
-from .events import Action, Answered, Ended, Healed, Opened, Secured, Send
+from .events import Action, Answered, CloseReceived, Ended, Healed, Opened, Secured, Send
 from .lanes import Lane, Limits
 from .legs import Fate, State, Timer
 from .link import Link, rank
@@ -348,6 +348,8 @@ class Session(Endings):
     def _note_close(self, side: Side) -> None:
         if self.state is State.TUNNEL:
             self._note_end(side.label, "close")
+        if self.directions[side].splitter.has_closed:
+            self.events.append(CloseReceived(side, *self.directions[side].splitter.close_status))
 
     def _flush(self, direction: Direction) -> None:
         if data := direction.holding.take():

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from typing import Protocol as Interface
 
-from ..events import Established, Subscribed, Unsubscribed
+from ..events import Observed
 from ..wire.frames import Side
 
 
@@ -12,7 +12,7 @@ class Meaning(NamedTuple):
 
     event: str = ""
     channel: str = ""
-    observed: Established | Subscribed | Unsubscribed | None = None
+    observed: Observed | None = None
     code: int | None = None  # of an error that it tells
 
 

@@ -4,9 +4,10 @@ what we parse: soketi's default is 100 KB.)
 """
 
 import json
+from hashlib import blake2b
 from typing import Any
 
-from ..events import Established, Subscribed, Unsubscribed
+from ..events import Established, Observed, Subscribed, SubscriptionAsked, SubscriptionRefused, Unsubscribed
 from ..wire.frames import Side
 from ..wire.pointer import JSON_BYTES_MAX
 from .base import NOTHING, Meaning
@@ -30,11 +31,15 @@ class Pusher:
         if not isinstance(event, str):
             return NOTHING
         channel = _channel(message, data)
-        observed: Established | Subscribed | Unsubscribed | None = None
+        observed: Observed | None = None
         if side is Side.SERVER and event == ESTABLISHED and isinstance(data, dict):
             observed = Established(str(data.get("socket_id", "")))
         elif side is Side.SERVER and event == SUBSCRIBED and channel:
             observed = Subscribed(channel)
+        elif side is Side.SERVER and event == SUBSCRIPTION_ERROR and channel:
+            observed = SubscriptionRefused(channel)
+        elif side is Side.CLIENT and event == SUBSCRIBE and channel:
+            observed = SubscriptionAsked(channel, _auth_digest(data))
         elif side is Side.CLIENT and event == UNSUBSCRIBE and channel:
             observed = Unsubscribed(channel)
         code = data.get("code") if event == ERROR and isinstance(data, dict) else None
@@ -58,6 +63,12 @@ def _channel(message: dict[str, Any], data: Any) -> str:
         # pusher:subscribe and pusher:unsubscribe name their channel inside the data.
         channel = data.get("channel") if isinstance(data, dict) else None
     return channel if isinstance(channel, str) else ""
+
+
+def _auth_digest(data: Any) -> str:
+    """Tells one auth value from another without giving it away."""
+    auth = data.get("auth") if isinstance(data, dict) else None
+    return blake2b(auth.encode("utf-8", "replace"), digest_size=4).hexdigest() if isinstance(auth, str) else ""
 
 
 def _json(text: bytes | str) -> Any:

@@ -89,7 +89,7 @@ class Splitter:
     __slots__ = ("_close_lacks", "_on_close", "bytes", "closing", "first", "frames", "gone", "head", "need", "open")
 
     def __init__(self, on_close: Callable[[], None] = lambda: None) -> None:
-        self._on_close = on_close  # told at the first close frame
+        self._on_close = on_close  # told when the first close frame begins, and when it has come whole
         self.bytes = 0  # all bytes seen
         self.frames = [0] * 16  # frames seen, by opcode; counted when their length is known
         self.first = 0  # first byte of the frame in progress, where `need` is not 0
@@ -208,6 +208,8 @@ class Splitter:
     def _follow_close(self, data: bytes) -> None:
         self.closing += data[: _CLOSE_BYTES_MAX - len(self.closing)]
         self._close_lacks -= len(data)
+        if not self._close_lacks:
+            self._on_close()
 
     @property
     def has_closed(self) -> bool:
