@@ -70,8 +70,8 @@ class _Connection:
         return [self.items, self.sides, sorted(self.heartbeats)]
 
 
-class _Run:
-    """The stories of a run, as its records come."""
+class Digester:
+    """The stories of a run, told as its records come."""
 
     def __init__(self) -> None:
         self.phase = ""
@@ -112,18 +112,22 @@ class _Run:
             connection.has_opened = connection.has_opened or kind == "opened"
             connection.items.append([*([self.phase] if kind in _IN_PHASE else []), *_item(record, _FIELDS[kind])])
 
+    def digest(self) -> RunDigest:
+        """Of what has been heard so far."""
+        stories = {client: _tell_client(connections) for client, connections in self.clients.items()}
+        return RunDigest(
+            whole=_digest([self.proxy, self.attempts, stories]),
+            clients={client: _digest(story) for client, story in stories.items()},
+            states={client: _digest(states) for client, states in self.states.items()},
+        )
+
 
 def run_digest(records: Iterable[Record]) -> RunDigest:
     """Digest the records of a journal, as `read_journal` gives them."""
-    run = _Run()
+    digester = Digester()
     for record in records:
-        run.hear(record)
-    stories = {client: _tell_client(connections) for client, connections in run.clients.items()}
-    return RunDigest(
-        whole=_digest([run.proxy, run.attempts, stories]),
-        clients={client: _digest(story) for client, story in stories.items()},
-        states={client: _digest(states) for client, states in run.states.items()},
-    )
+        digester.hear(record)
+    return digester.digest()
 
 
 def _tell_client(connections: dict[object, _Connection]) -> list[Item]:

@@ -63,11 +63,13 @@ class Journal:
         file: Sink | None = None,
         *,
         on_trouble: Callable[[str], None] = lambda problem: None,
+        on_record: Callable[[Record], None] | None = None,
         clock: Callable[[], int] = monotonic_ns,
         tail_records_max: int = TAIL_RECORDS_MAX,
         tail_bytes_max: int = TAIL_BYTES_MAX,
     ) -> None:
         self._clock = clock
+        self._on_record = on_record
         self._started_at = clock()
         self._outlet = _Outlet(file, on_trouble) if file else None
         self._tail: deque[Line] = deque()
@@ -94,8 +96,8 @@ class Journal:
         """How many lines could not be written."""
         return self._outlet.lost if self._outlet else 0
 
-    def tell(self, told: Told) -> None:
-        """Record an event; to be given to a proxy as `on_told`."""
+    def tell(self, told: Told) -> int:
+        """Record an event, and return the number of its record."""
         fields: dict[str, JsonValue] = {}
         if told.session:
             fields["attempt"] = told.session.number
@@ -103,16 +105,24 @@ class Journal:
                 fields["client"], fields["connection"] = told.session.client, told.session.connection
         for name, value in told.event._asdict().items():
             fields[_RENAMED.get(name, name)] = value.label if isinstance(value, Side) else value
-        self._add(told.at, _kind(type(told.event)), fields)
+        return self._add(told.at, _kind(type(told.event)), fields)
 
     def note(self, kind: str, **fields: JsonValue) -> None:
         """Record something about the proxy's surroundings that is no event of a connection."""
         self._add(self._clock(), kind, fields)
 
-    def _add(self, at: int, kind: str, fields: Record) -> None:
+    def line(self, seq: int) -> str | None:
+        """The record of a number; None where the tail does not go back so far."""
+        found = self.after(seq - 1, 1)
+        return found[0].text if found and found[0].seq == seq else None
+
+    def _add(self, at: int, kind: str, fields: Record) -> int:
         self.last += 1
         seconds = (at - self._started_at) // 1000 / 1_000_000
-        text = _encode({"seq": self.last, "at": seconds, "event": kind, **fields})
+        record: Record = {"seq": self.last, "at": seconds, "event": kind, **fields}
+        text = _encode(record)
+        if self._on_record:
+            self._on_record(record)
         self._tail.append(Line(self.last, text))
         self._tail_bytes += len(text)
         while len(self._tail) > self._tail_records_max or (
@@ -125,6 +135,7 @@ class Journal:
             if not future.done():
                 future.set_result(None)
         self._waiting.clear()
+        return self.last
 
     # -- followers --------------------------------------------------------------------------------------------------
 

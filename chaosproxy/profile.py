@@ -12,23 +12,23 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from .expectations import After, Carrying
+from .expected import AnyExpected, Expected
+from .faults import FAULTS
+from .history import CUTTING, ENDING
+from .problems import nearest, one_of
 from .protocols import PROTOCOLS
 from .rule import NAME, RULES, AnyRule, BoundRule, Misuse, Model, Path, Rule, bind, digest_of, misuse
-from .units import MILLISECOND, Duration, Integer, Set, Size, expected
+from .units import Count, Integer, Set, Size, Span, expected, format_duration
 from .wire.http import Request
+from .wire.pointer import Pointer, parse_pointer
 
 __all__ = ["EMPTY", "RULES", "BoundRule", "Identify", "Phase", "Profile", "Rule", "Until", "bind"]
 
 HELD_BYTES_MAX = 1024 * 1024
 JUDGED_BYTES_MAX = 16 * 1024 * 1024
-_WORDS: Any = {"name": True, "about": True, "phases": {"__all__": {"about"}}}
+_WORDS: Any = {"name": True, "about": True, "phases": {"__all__": {"about"}}, "expect": True}
 PROFILE_NAME = r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,63})?$"
-
-
-def _at_least_a_millisecond(duration: int) -> int:
-    if duration < MILLISECOND:
-        raise expected("a duration of at least 1ms")
-    return duration
 
 
 def _at_least_a_kibibyte(size: int) -> int:
@@ -37,8 +37,6 @@ def _at_least_a_kibibyte(size: int) -> int:
     return size
 
 
-Count = Annotated[Integer, Field(ge=1)]
-Span = Annotated[Duration, AfterValidator(_at_least_a_millisecond)]
 Room = Annotated[Size, AfterValidator(_at_least_a_kibibyte)]
 
 
@@ -173,10 +171,12 @@ class Profile(Model):
     """Rules that hold in every phase; with no phases, all the time."""
     phases: tuple[Phase, ...] = ()
     """Played one after the other; after the last one there are no rules."""
+    expect: tuple[AnyExpected, ...] = ()
+    """What clients are to do about it; `chaosproxy verify` judges them."""
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Profile":
-        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids()]
+        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
         if not self.protocol:
             found += self._misused_protocol()
         if found:
@@ -237,6 +237,83 @@ class Profile(Model):
             for misfit in protocol_misfits(rule):
                 yield misfit._replace(at=(*at, *misfit.at))
 
+    def _misused_expectations(self) -> Iterator[Misuse]:
+        for index, each in enumerate(self.expect):
+            for found in self._misfits_of(each):
+                yield found._replace(at=("expect", index, *found.at))
+
+    def _misfits_of(self, each: Expected) -> Iterator[Misuse]:
+        name, expectation = each.expectation_name, each.expectation
+        names = [phase.name for phase in self.phases]
+        if each.phase is not None and each.phase not in names:
+            near = nearest(each.phase, names)
+            hint = f"did you mean {one_of(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
+            yield Misuse(f"expected the name of a phase, got {each.phase}; {hint}", ("phase",))
+            return
+        if expectation.needs_protocol and not self.protocol:
+            yield Misuse(f"{name} needs protocol: at the top (one of {', '.join(PROTOCOLS)})", (name,))
+        if not self.phases and each.starts_after is After.HEAL:
+            yield Misuse(f"nothing heals in a profile without phases, so {name} needs after: fault", (name,))
+        if expectation.counts_attempts and (closed := self._phase_that_refuses(each.phase)):
+            yield Misuse(
+                f"{name} counts attempts, and in phase {closed} they can't be seen since the listener is closed; "
+                "use reset: {at: accept} in place of refuse, or name another phase",
+                (name,),
+            )
+        if each.starts_after is After.FAULT and expectation.longest is not None:
+            yield from self._misfits_of_detection(each, expectation.longest)
+
+    def _phase_that_refuses(self, named: str | None) -> str:
+        """A phase in which the listener is closed, of those that an expectation is about."""
+        everywhere = any(rule.keeps_all_out == "refuse" for rule in self.rules)
+        for phase in self.phases:
+            if named in (None, phase.name) and (everywhere or any(rule.fault_name == "refuse" for rule in phase.rules)):
+                return phase.name
+        return ""
+
+    def _misfits_of_detection(self, each: Expected, within: int) -> Iterator[Misuse]:
+        """Within the outage a client must be able to notice, and not because it is told."""
+        for outage in self._outages():
+            if each.phase not in (None, *(phase.name for phase in outage)):
+                continue
+            lasts = [phase.lasts for phase in outage if each.phase in (None, phase.name)]
+            whole = None if None in lasts else sum(time or 0 for time in lasts)
+            where = each.phase or "+".join(phase.name for phase in outage)
+            if whole is not None and within > whole:
+                words = f"{format_duration(within)} is longer than {where} ({format_duration(whole)})"
+                yield Misuse(
+                    f"{words}: what is noticed behind its end is noticed by the heal", (each.expectation_name,)
+                )
+            faults = [rule.fault_name for phase in outage for rule in (*self.rules, *phase.rules)]
+            cutting = [name for name in faults if name in CUTTING and FAULTS[name].family != "opening"]
+            if cutting and all(name in ENDING for name in cutting) and each.phase is not None:
+                words = f"{cutting[0]} tells the client itself, so there is nothing to notice in {where}"
+                yield Misuse(f"{words}; half_open does not", (each.expectation_name,))
+
+    def _outages(self) -> list[list[Phase]]:
+        """Consecutive phases with rules that keep clients from the server."""
+        outages: list[list[Phase]] = []
+        is_in_one = False
+        for phase in self.phases:
+            cuts = phase.name in self.cutting_phases
+            if cuts and is_in_one:
+                outages[-1].append(phase)
+            elif cuts:
+                outages.append([phase])
+            is_in_one = cuts
+        return outages
+
+    @property
+    def cutting_phases(self) -> frozenset[str]:
+        """Phases with a rule that keeps clients from the server; empty text stands for a profile without phases."""
+        if not self.phases:
+            return frozenset({""} if any(rule.fault_name in CUTTING for rule in self.rules) else ())
+        return frozenset(
+            phase.name
+            for phase in self.phases
+            if any(rule.fault_name in CUTTING for rule in (*self.rules, *phase.rules))
+        )
+
     def _placed_rules(self) -> Iterator[tuple[Path, Rule]]:
         for index, rule in enumerate(self.rules):
             yield ("rules", index), rule
@@ -252,6 +329,12 @@ class Profile(Model):
         placed = [("", rule) for rule in self.rules]
         placed += [(phase.name, rule) for rule in phase.rules] if phase else []
         return bind(placed)
+
+    @property
+    def tracked(self) -> tuple[Pointer, ...]:
+        """The fields by which expectations tell messages apart."""
+        texts = dict.fromkeys(each.expectation.field for each in self.expect if isinstance(each.expectation, Carrying))
+        return tuple(pointer for text in texts if (pointer := parse_pointer(text)))
 
     @property
     def digest(self) -> str:

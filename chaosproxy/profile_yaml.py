@@ -19,7 +19,7 @@ from .yaml_tree import Node, read
 __all__ = ["BadProfile", "Problem", "example", "load", "render", "schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_HARMLESS_RULE: dict[str, Any] = {"drop": {}}
+_HARMLESS: dict[str, dict[str, Any]] = {"rules": {"drop": {}}, "expect": {"marked": "anything"}}
 
 
 def load(text: str | bytes, source: str) -> Profile:
@@ -41,12 +41,13 @@ def _validate(data: Any, tree: Node, source: str) -> tuple[Profile | None, list[
         return Profile.model_validate(data, by_alias=True, by_name=False), []
     except ValidationError as error:
         problems = problems_of(error, tree, source, models)
-        bad_rules = {_rule_path(details["loc"]) for details in error.errors(include_url=False)}
-    if None in bad_rules:
+        bad = {_item_path(details["loc"]) for details in error.errors(include_url=False)}
+    if None in bad:
         return None, problems
-    # Bad rules hide what is wrong with the whole. Put harmless ones in their place and look again.
-    for path in bad_rules:
-        _replace(data, path or (), _HARMLESS_RULE)
+    # Bad rules and expectations hide what is wrong with the whole. Put harmless ones in their place and look again.
+    for path in bad:
+        if path:
+            _replace(data, path, _HARMLESS[str(path[-2])])
     try:
         Profile.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -54,10 +55,10 @@ def _validate(data: Any, tree: Node, source: str) -> tuple[Profile | None, list[
     return None, problems
 
 
-def _rule_path(loc: Path) -> Path | None:
-    """The path of the rule in which an error is, if it is in one."""
+def _item_path(loc: Path) -> Path | None:
+    """The path of the rule or expectation in which an error is, if it is in one."""
     for end in (2, 4):
-        if loc[end - 2 : end - 1] == ("rules",) and len(loc) >= end and isinstance(loc[end - 1], int):
+        if loc[end - 2 : end - 1] in (("rules",), ("expect",)) and len(loc) >= end and isinstance(loc[end - 1], int):
             return loc[:end]
     return None
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -177,16 +177,17 @@ class _MadeRule(Rule):
 
 
 class _Shorthand(NamedTuple):
-    """Tell the JSON Schema of the short ways to write a fault's options."""
+    """Tell the JSON Schema of the short ways to write options."""
 
-    fault: type[Fault]
+    options: type[BaseModel]
+    field: str | None
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)
         ways = [schema]
-        if self.fault.shorthand:
-            ways.append(handler.resolve_ref_schema(schema)["properties"][self.fault.shorthand])
-        if _needs_no_options(self.fault):
+        if self.field:
+            ways.append(handler.resolve_ref_schema(schema)["properties"][self.field])
+        if _needs_no_options(self.options):
             ways.append({"type": "null"})
         return {"anyOf": ways}
 
@@ -199,19 +200,30 @@ class _BareName:
         return {"anyOf": [handler(core), {"enum": names}]}
 
 
-def _needs_no_options(fault: type[Fault]) -> bool:
-    return not any(field.is_required() for field in fault.model_fields.values())
+def _needs_no_options(options: type[BaseModel]) -> bool:
+    return not any(field.is_required() for field in options.model_fields.values())
 
 
-def _rule_type(fault: type[Fault]) -> type[Rule]:
+def shorthand(options: type[BaseModel], field: str | None) -> Any:
+    """The type of options that may be left out, or be one value in place of a mapping: that of `field`."""
+    takes_list = bool(field) and _is_list(options.model_fields[field or ""].annotation)
+
     def expand(value: Any) -> Any:
         if value is None or value is NOTHING:
             return {}
-        if fault.shorthand and not isinstance(value, dict | list | Fault):
-            return {fault.shorthand: value}
+        if field and not isinstance(value, dict | BaseModel) and (takes_list or not isinstance(value, list)):
+            return {field: value}
         return value
 
-    body: Any = Annotated[fault, BeforeValidator(expand), _Shorthand(fault)]
+    return Annotated[options, BeforeValidator(expand), _Shorthand(options, field)]
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(_is_list(part) for part in get_args(annotation))
+
+
+def _rule_type(fault: type[Fault]) -> type[Rule]:
+    body = shorthand(fault, fault.shorthand)
     fields: dict[str, Any] = {fault.name: (body, Field(description=fault.help()))}
     made: type[Rule] = create_model(f"{fault.__name__.removesuffix('Fault')}Rule", __base__=_MadeRule, **fields)
     made.fault_name = fault.name

@@ -9,7 +9,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 MICROSECOND = 1_000
@@ -74,6 +74,12 @@ def parse_duration(value: Any) -> int:
     if nanoseconds > DURATION_MAX:
         raise expected("a duration of at most 10000h")
     return nanoseconds
+
+
+def _at_least_a_millisecond(duration: int) -> int:
+    if duration < MILLISECOND:
+        raise expected("a duration of at least 1ms")
+    return duration
 
 
 def parse_size(value: Any) -> int:
@@ -177,6 +183,9 @@ Duration = Annotated[
 ]
 """Nanoseconds."""
 
+Span = Annotated[Duration, AfterValidator(_at_least_a_millisecond)]
+"""Nanoseconds, at least a millisecond."""
+
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
@@ -210,6 +219,7 @@ Share = Annotated[
 """From 0 to 1."""
 
 Integer = Annotated[int, BeforeValidator(_parse_integer)]
+Count = Annotated[Integer, Field(ge=1)]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
 Set = Annotated[Literal[True], BeforeValidator(_parse_true)]
 """For what can only be said or left out."""

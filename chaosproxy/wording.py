@@ -14,13 +14,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from .expectations import EXPECTATIONS
 from .faults import FAULTS
 from .match import Match
 from .problems import Place, Problem, nearest, one_of, show, show_kind, show_path
 from .profile import PROFILE_NAME
 from .rule import NAME, Path, Rule
 from .units import NOTHING
-from .words import FAULT_WORDS, KEY_WORDS, VALUE_WORDS
+from .words import EXPECTATION_WORDS, FAULT_WORDS, KEY_WORDS, VALUE_WORDS
 from .yaml_tree import Entry, Node
 
 Models = Sequence[type[BaseModel]]
@@ -94,6 +95,8 @@ def _find(details: ErrorDetails, tree: Node, roots: Models) -> list[_Finding]:
             return [_misuse(tree, path + misuse.at, misuse.message) for misuse in ctx["found"]]
         case "unknown_fault":
             return [_unknown_fault(tree, path, ctx["name"])]
+        case "unknown_expectation":
+            return [_unknown_expectation(tree, path, ctx["name"])]
         case "missing":
             return [_missing(tree, path, field)]
         case "extra_forbidden":
@@ -129,10 +132,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _keys(models: Models) -> list[str]:
-    """The keys that users may write, the fault of a rule first."""
+    """The keys that users may write, the fault of a rule, or the expectation, first."""
     fields = [(name, field) for model in models for name, field in model.model_fields.items()]
     keys = [field.alias or name for name, field in fields]
-    return sorted(keys, key=lambda key: key not in FAULTS)
+    return sorted(keys, key=lambda key: key not in FAULTS and key not in EXPECTATIONS)
 
 
 # --- One kind of mistake each --------------------------------------------------------------------------------------
@@ -155,6 +158,14 @@ def _unknown_fault(tree: Node, path: Path, name: str) -> _Finding:
         near = FAULT_WORDS.get(spelt) or ([spelt] if spelt in FAULTS else nearest(name, FAULTS))
         hint = f"did you mean {one_of(near)}?" if near else "chaosproxy faults lists them"
     return _Finding(found, entry.key, "", f"expected a fault, got {show(name)}", "", hint)
+
+
+def _unknown_expectation(tree: Node, path: Path, name: str) -> _Finding:
+    found, entry = tree.find((*path, name))
+    spelt = name.lower().replace("-", "_")
+    near = EXPECTATION_WORDS.get(spelt) or ([spelt] if spelt in EXPECTATIONS else nearest(name, EXPECTATIONS))
+    hint = f"did you mean {one_of(near)}?" if near else "chaosproxy expectations lists them"
+    return _Finding(found, entry.key, "", f"expected an expectation, got {show(name)}", "", hint)
 
 
 def _missing(tree: Node, path: Path, field: FieldInfo | None) -> _Finding:

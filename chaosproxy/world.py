@@ -99,9 +99,9 @@ class World:
         self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        reads = profile.protocol is not None or any(reads_messages(rule) for rule in profile.every_rule())
+        reads = bool(profile.protocol or profile.expect) or any(reads_messages(rule) for rule in profile.every_rule())
         protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
-        self._reading = Reading(protocol, reads, options.frames_journalled)
+        self._reading = Reading(protocol, reads, options.frames_journalled, profile.tracked)
         self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
         self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, _Active] = {}

@@ -8,7 +8,7 @@ _PUSHER = "version: 1\nprotocol: pusher\nrules:\n"
 
 TOP = (
     "expected version, name, about, protocol, seed, starts, identify, compression, held_bytes_max, judged_bytes_max, "
-    "repeat, rules or phases"
+    "repeat, rules, phases or expect"
 )
 MATCH = (
     "expected from, request, connection, path, header, opcode, event, channel, code, text, json, size, age, chance, "

@@ -17,8 +17,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "effects events problems",
         "protocols",
         "faults",
-        "match",
+        "history match",
         "rule",
+        "expectations",
+        "expected",
         "profile",
         "yaml_tree",
         "wording",
@@ -34,18 +36,19 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "session",
         "blows stream_session",
         "world",
-        "observe",
+        "observe verdict",
         "certificates relay sockets",
         "secured security",
         "proxy",
         "journal",
         "digest metrics",
+        "stage",
         "control demo",
         "cli",
         "__main__",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(

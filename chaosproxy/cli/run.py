@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 from ..certificates import CertificateTrouble
 from ..control import ControlServer
-from ..journal import Journal, Sink, open_journal
+from ..journal import Sink, open_journal
 from ..metrics import Metrics
-from ..observe import Clients
 from ..opaque import profile_misfits, words_of
-from ..problems import show
+from ..problems import show as shown
 from ..profile import Profile
 from ..proxy import Proxy
 from ..rule import Rule
 from ..security import PLAIN, Security
 from ..sockets import Address, Upstream
+from ..stage import Stage
 from ..wire.tls import FAILED, explain
 from ..world import DIALS_PER_SECOND_MAX, Options, Told
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
@@ -131,15 +131,15 @@ async def run(settings: Settings, say: Say) -> int:
         say(warning)
     if settings.checks_upstream:
         await asyncio.to_thread(_check, settings.upstream, security.upstream)
-    stage = _Stage(settings, fence, security, say)
+    show = _Show(settings, fence, security, say)
     try:
-        await stage.start()
-        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, stage.proxy, say)
+        await show.start()
+        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show.proxy, say)
         await signals.first.wait()
         reminder.cancel()
-        return await _drain(stage.proxy, signals, settings.grace_s, say)
+        return await _drain(show.proxy, signals, settings.grace_s, say)
     finally:
-        await stage.stop()
+        await show.stop()
 
 
 async def _secure(settings: Settings) -> Security:
@@ -179,21 +179,26 @@ def _another(address: Address) -> Address:
     return address._replace(port=address.port + 10 if address.port < 65_000 else address.port - 10)
 
 
-class _Stage:
-    """The proxy with all that listens to it."""
+class _Show:
+    """The stage of `run`, with its metrics, control address and narrator."""
 
     def __init__(self, settings: Settings, fence: Fence, security: Security, say: Say) -> None:
         self._settings = settings
         self._say = say
         self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose, self._has_message_rules)
-        seed = settings.profile.seed if settings.options.seed is None else settings.options.seed
-        file = _open_journal(settings.journal) if settings.journal is not None else None
-        self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
-        self._metrics = Metrics(self._journal)
-        self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell, security)
-        is_read = settings.profile.protocol is not None and not settings.options.is_opaque
-        self._clients = Clients(has_protocol=is_read)
-        self._metrics.watch(self.proxy, self._clients)
+        self._stage = Stage(
+            settings.upstream,
+            settings.listen,
+            settings.profile,
+            settings.options,
+            security,
+            file=_open_journal(settings.journal) if settings.journal is not None else None,
+            on_trouble=lambda problem: say(f"warning: {problem}"),
+        )
+        self.proxy = self._stage.proxy
+        self._metrics = Metrics(self._stage.journal)
+        self._metrics.watch(self.proxy, self._stage.clients)
+        self._stage.listeners += [self._metrics.tell, self._narrate]
         self._control, self._token = self._make_control(fence)
 
     def _make_control(self, fence: Fence) -> tuple[ControlServer | None, str]:
@@ -206,13 +211,13 @@ class _Stage:
         try:
             control = ControlServer(
                 self.proxy,
-                self._journal,
+                self._stage.journal,
                 self._metrics,
                 address,
                 self._settings.control_hosts,
                 token,
                 fence.refuses,
-                self._clients,
+                self._stage.clients,
                 self._settings.client_token,
             )
         except ValueError as problem:
@@ -223,7 +228,7 @@ class _Stage:
         """Bind both ports, then say where they are."""
         settings = self._settings
         try:
-            await self.proxy.start()
+            await self._stage.start()
         except OSError as error:
             raise _port_trouble(error, settings.listen, "--listen") from None
         where, script = "none", ""
@@ -244,19 +249,16 @@ class _Stage:
                 self._say(line)
 
     async def stop(self) -> None:
-        await self.proxy.abort()
+        await self._stage.stop()
         if self._control:
             await self._control.stop()
 
     def _has_message_rules(self) -> bool:
         return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
 
-    def _tell(self, told: Told) -> None:
-        for each in (told, *self._clients.tell(told)):
-            self._journal.tell(each)
-            self._metrics.tell(each)
-            for line in self._narrator.tell(each):
-                self._say(line)
+    def _narrate(self, told: Told) -> None:
+        for line in self._narrator.tell(told):
+            self._say(line)
 
 
 def _open_journal(path: str) -> Sink:
@@ -268,7 +270,7 @@ def _open_journal(path: str) -> Sink:
         return open_journal(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise Trouble(f"the journal {show(path)} can't be written: {reason}", ExitCode.USAGE) from None
+        raise Trouble(f"the journal {shown(path)} can't be written: {reason}", ExitCode.USAGE) from None
 
 
 class _Signals:

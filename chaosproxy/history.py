@@ -1,0 +1,304 @@
+"""What happened in a run, as expectations look at it: the attempts of each client, phases, strikes, states, marks.
+
+It hears what the journal hears, with the number of the record that says so: an expectation that fails can point at it.
+Nothing of a connection depends on it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .events import (
+    Accepted,
+    Answered,
+    Asked,
+    ClientSaid,
+    ClientState,
+    Closed,
+    CloseReceived,
+    Ended,
+    Established,
+    Event,
+    Listening,
+    Opened,
+    PhaseEntered,
+    Reported,
+    Requested,
+    RuleChanged,
+    Struck,
+    Subscribed,
+    SubscriptionAsked,
+    SubscriptionRefused,
+    Suppressed,
+    Tracked,
+    Unsubscribed,
+)
+from .faults import FAULTS
+from .wire.frames import Side
+
+ATTEMPTS_MAX = 100_000
+TRACKED_MAX = 1_000_000
+
+CUTTING = frozenset(
+    name
+    for name, fault in FAULTS.items()
+    if (fault.family in ("opening", "half-open", "ending") or name in ("stall", "pusher_error"))
+    and name != "slow_close"
+)
+"""Faults that keep clients from the server: by them a connection ends, falls silent, or can't be had."""
+ENDING = frozenset(name for name in CUTTING if FAULTS[name].family == "ending") | {"pusher_error"}
+"""Faults that a client learns of by themselves: its connection is ended."""
+SILENCING = frozenset({"half_open", "silent", "stall"})
+
+
+class Spot(NamedTuple):
+    """When something happened, and the number of the journal's record that says so."""
+
+    at: int
+    seq: int
+
+
+class Strike(NamedTuple):
+    """A fault acted."""
+
+    spot: Spot
+    rule: str
+    fault: str
+
+
+class Departure(NamedTuple):
+    """A peer, or whoever ended the connection, went: by a close frame, FIN or RST."""
+
+    spot: Spot
+    how: str
+    code: int | None = None
+
+
+@dataclass
+class Attempt:
+    """A client's connection to the proxy, from its accept on. What has not happened is None."""
+
+    number: int
+    accepted: Spot
+    client: str | None = None  # known with its upgrade request
+    connection: int = 0
+    is_plain: bool = False  # it asked for something else than an upgrade
+    asked: Spot | None = None
+    answer: tuple[Spot, int] | None = None  # other than 101
+    opened: Spot | None = None
+    established: Spot | None = None
+    socket_id: str = ""
+    asked_for: list[tuple[Spot, str, str]] = field(default_factory=list)  # subscriptions: channel, digest of the auth
+    subscribed: list[tuple[Spot, str]] = field(default_factory=list)
+    unsubscribed: list[tuple[Spot, str]] = field(default_factory=list)
+    turned_down: list[tuple[Spot, str]] = field(default_factory=list)  # subscriptions that the server refused
+    strikes: list[Strike] = field(default_factory=list)
+    closes: list[Departure] = field(default_factory=list)  # the client's close frame
+    server_closes: list[Departure] = field(default_factory=list)
+    ended: Departure | None = None  # the client's FIN or RST
+    server_ended: Departure | None = None
+    closed: Departure | None = None
+    closed_by: str = ""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a client wanted a connection: it asked for one, or a fault kept it from asking."""
+        return self.asked is not None or (bool(self.strikes) and not self.is_plain)
+
+    @property
+    def left(self) -> Departure | None:
+        """The client's first act of ending it."""
+        acts = [*self.closes, *([self.ended] if self.ended else [])]
+        return min(acts, key=lambda act: act.spot, default=None)
+
+    @property
+    def cut(self) -> Departure | None:
+        """The first end of it that came from elsewhere: from a fault, the server, or the proxy."""
+        ends = [Departure(strike.spot, strike.fault) for strike in self.strikes if strike.fault in ENDING]
+        ends += self.server_closes
+        ends += [self.server_ended] if self.server_ended else []
+        ends += [self.closed] if self.closed and self.closed_by != Side.CLIENT.label else []
+        return min(ends, key=lambda end: end.spot, default=None)
+
+    @property
+    def down(self) -> Departure | None:
+        """When it was of no use to its client any more, however that came."""
+        ends = [end for end in (self.left, self.cut, self.closed) if end]
+        return min(ends, key=lambda end: end.spot, default=None)
+
+    @property
+    def is_left_first(self) -> bool:
+        """Whether the client ended it, and nobody before."""
+        return self.left is not None and (self.cut is None or self.left.spot < self.cut.spot)
+
+    @property
+    def silenced(self) -> Spot | None:
+        """Since when a fault has kept it from carrying anything."""
+        return next((strike.spot for strike in self.strikes if strike.fault in SILENCING), None)
+
+    @property
+    def codes(self) -> list[tuple[Spot, int]]:
+        """The close codes that its client was told."""
+        told = [(end.spot, end.code) for end in self.server_closes if end.code is not None]
+        if self.closed and self.closed.code is not None and self.closed_by != Side.CLIENT.label:
+            told.append((self.closed.spot, self.closed.code))
+        return told
+
+    def channels_at(self, at: int) -> set[str]:
+        """What it is subscribed to at a time."""
+        changes = [(spot, True, channel) for spot, channel in self.subscribed]
+        changes += [(spot, False, channel) for spot, channel in self.unsubscribed]
+        channels: set[str] = set()
+        for spot, is_on, channel in sorted(changes):
+            if spot.at <= at:
+                (channels.add if is_on else channels.discard)(channel)
+        return channels
+
+
+class Visit(NamedTuple):
+    """A phase, from when to when."""
+
+    name: str
+    entered: Spot
+    left: Spot | None
+    reason: str = ""  # why it was left
+
+
+class State(NamedTuple):
+    """A client's state, as reported or inferred."""
+
+    spot: Spot
+    state: str
+    is_reported: bool
+
+
+class TrackedMessage(NamedTuple):
+    """A message of the server's with a field that is followed."""
+
+    spot: Spot
+    value: str
+    has_left: bool
+    attempt: int
+
+
+class History:
+    """All that expectations are judged by."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[int, Attempt] = {}
+        self.visits: list[Visit] = []
+        self.is_timeline_over = False
+        self.strikes: dict[str, list[Strike]] = {}  # by rule, the first few
+        self.suppressed: dict[str, tuple[Spot, str]] = {}  # by rule, the last one
+        self.refused: list[Spot] = []  # when the listener was closed by a rule
+        self.live: dict[str, list[Visit]] = {}  # rules added by hand that cut, as if each were a phase
+        self.states: dict[str, list[State]] = {}  # by client
+        self.marks: list[tuple[Spot, str, str]] = []  # client and name
+        self.tracked: dict[tuple[str, str], list[TrackedMessage]] = {}  # by client and pointer
+        self.left_out = 0  # attempts and messages beyond the bounds
+        self._tracked_count = 0
+
+    def hear(self, spot: Spot, number: int | None, event: Event) -> None:
+        """Something happened, on an attempt (by its number) or to the proxy."""
+        if number is None:
+            self._hear_of_proxy(spot, event)
+            return
+        attempt = self.attempts.get(number)
+        if attempt is None:
+            if not isinstance(event, Accepted):
+                return  # it was left out
+            if len(self.attempts) >= ATTEMPTS_MAX:
+                self.left_out += 1
+                return
+            attempt = self.attempts[number] = Attempt(number, spot)
+        self._hear_of_attempt(spot, attempt, event)
+
+    def _hear_of_proxy(self, spot: Spot, event: Event) -> None:
+        match event:
+            case PhaseEntered(phase, _, reason):
+                if self.visits and self.visits[-1].left is None:
+                    self.visits[-1] = self.visits[-1]._replace(left=spot, reason=reason)
+                if phase:
+                    self.visits.append(Visit(phase, spot, None))
+                self.is_timeline_over = not phase
+            case RuleChanged(rule, fault, "added") if fault in CUTTING:
+                self.live.setdefault(rule, []).append(Visit(rule, spot, None))
+            case RuleChanged(rule, _, _) if rule in self.live and self.live[rule][-1].left is None:
+                self.live[rule][-1] = self.live[rule][-1]._replace(left=spot)
+            case Listening(False, reason) if reason.startswith(("phase ", "rule ", "start")):
+                self.refused.append(spot)
+            case ClientState(client, _, state, source, is_late=False):
+                self.states.setdefault(client, []).append(State(spot, state, source == "reported"))
+            case Reported(client, state):
+                self.states.setdefault(client, []).append(State(spot, state, True))
+            case ClientSaid(client, "mark", name):
+                self.marks.append((spot, client, name))
+            case _:
+                pass
+
+    def _hear_of_attempt(self, spot: Spot, attempt: Attempt, event: Event) -> None:
+        match event:
+            case Asked(client, connection):
+                attempt.client, attempt.connection, attempt.asked = client, connection, spot
+            case Requested() if attempt.asked is None:
+                attempt.is_plain = True
+            case Answered(status) if status != 101:
+                attempt.answer = attempt.answer or (spot, status)
+            case Opened():
+                attempt.opened = spot
+            case Established(socket_id):
+                attempt.established, attempt.socket_id = spot, socket_id
+            case SubscriptionAsked(channel, auth):
+                attempt.asked_for.append((spot, channel, auth))
+            case Subscribed(channel):
+                attempt.subscribed.append((spot, channel))
+            case SubscriptionRefused(channel):
+                attempt.turned_down.append((spot, channel))
+            case Unsubscribed(channel):
+                attempt.unsubscribed.append((spot, channel))
+            case Struck(rule, fault):
+                strike = Strike(spot, rule, fault)
+                if len(attempt.strikes) < 1000:
+                    attempt.strikes.append(strike)
+                self.strikes.setdefault(rule, []).append(strike)
+                del self.strikes[rule][1000:]
+            case Suppressed(rule, _, reason):
+                self.suppressed[rule] = spot, reason
+            case CloseReceived(side, code):
+                closes = attempt.server_closes if side else attempt.closes
+                closes.append(Departure(spot, "close", code))
+            case Ended(Side.CLIENT, how):
+                attempt.ended = attempt.ended or Departure(spot, how)
+            case Ended(Side.SERVER, how):
+                attempt.server_ended = attempt.server_ended or Departure(spot, how)
+            case Closed(by, how, code):
+                attempt.closed, attempt.closed_by = Departure(spot, how, code), by
+            case Tracked(Side.SERVER, pointer, value, has_left):
+                if self._tracked_count >= TRACKED_MAX:
+                    self.left_out += 1
+                    return
+                self._tracked_count += 1
+                messages = self.tracked.setdefault((attempt.client or "", pointer), [])
+                messages.append(TrackedMessage(spot, value, has_left, attempt.number))
+            case _:
+                pass
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def clients(self) -> list[str]:
+        """The keys of all clients that have asked for a connection, in the order in which they came."""
+        return list(dict.fromkeys(each.client for each in self.attempts.values() if each.client is not None))
+
+    def attempts_of(self, client: str) -> list[Attempt]:
+        """A client's attempts, in order; with one client on the wire, also those of which no request came."""
+        is_alone = self.clients == [client]
+        return [
+            each
+            for each in self.attempts.values()
+            if each.is_counted and (each.client == client or (is_alone and each.client is None))
+        ]
+
+    def counted(self) -> Iterator[Attempt]:
+        """All attempts to have a connection."""
+        return (each for each in self.attempts.values() if each.is_counted)

@@ -1,0 +1,72 @@
+"""A proxy with all that listens to it: the journal, what is known of clients, the judge of a run."""
+
+from collections.abc import Callable
+from time import monotonic_ns
+
+from .digest import Digester, RunDigest
+from .journal import Journal, Sink
+from .observe import Clients
+from .profile import EMPTY, Profile
+from .proxy import Proxy
+from .security import PLAIN, Security
+from .sockets import LOOPBACK, Address, Upstream
+from .verdict import Judge, Verdict
+from .world import DEFAULTS, Options, Told
+
+Listener = Callable[[Told], None]
+
+
+class Stage:
+    """One proxy and its listeners, each told of everything in the same order.
+
+    `is_judged` keeps what a verdict needs, which grows with the run (up to a bound); `file` is where the journal is
+    written. What else wants to hear is added to `listeners` before `start`.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream | Address,
+        listen: Address = LOOPBACK,
+        profile: Profile = EMPTY,
+        options: Options = DEFAULTS,
+        security: Security = PLAIN,
+        *,
+        is_judged: bool = False,
+        file: Sink | None = None,
+        on_trouble: Callable[[str], None] = lambda problem: None,
+    ) -> None:
+        seed = profile.seed if options.seed is None else options.seed
+        self.listeners: list[Listener] = []
+        self._digester = Digester() if is_judged else None
+        on_record = self._digester.hear if self._digester else None
+        self.journal = Journal(profile, seed, file, on_trouble=on_trouble, on_record=on_record)
+        self.proxy = Proxy(upstream, listen, profile, options, self._tell, security)
+        is_read = profile.protocol is not None and not self.proxy.world.options.is_opaque
+        self.clients = Clients(has_protocol=is_read)
+        self.judge = Judge(profile, monotonic_ns()) if is_judged else None
+
+    async def start(self) -> None:
+        """Listen, and launch the timeline. Raise OSError where the address can't be had."""
+        await self.proxy.start()
+
+    async def stop(self) -> None:
+        """End everything at once. Call it even where `start` has failed."""
+        await self.proxy.abort()
+
+    def verdict(self, *, is_over: bool = False) -> Verdict:
+        """How the run stands, or how it has ended."""
+        assert self.judge, "only a stage that is judged keeps what a verdict needs"
+        return self.judge.verdict(monotonic_ns(), is_over=is_over)
+
+    def digest(self) -> RunDigest:
+        """The same for runs that went the same way."""
+        assert self._digester, "only a stage that is judged is digested"
+        return self._digester.digest()
+
+    def _tell(self, told: Told) -> None:
+        for each in (told, *self.clients.tell(told)):
+            seq = self.journal.tell(each)
+            if self.judge:
+                self.judge.hear(each.at, seq, each.session.number if each.session else None, each.event)
+            for listener in self.listeners:
+                listener(each)

@@ -1,0 +1,167 @@
+"""Expectations over what happened: passed or failed, row by row, with the journal's records that show it.
+
+Nothing to judge is a failure: no client came, a phase was never entered, a fault never struck. Judging goes on until
+every row is decided, or nothing more will happen.
+"""
+
+from typing import NamedTuple
+
+from .events import Event
+from .expectations import After, Finding, Outcome, Scene
+from .expectations.base import failed, passed, wait
+from .expected import Expected
+from .history import History, Spot
+from .profile import BoundRule, Profile
+
+NO_CLIENT = "no client was seen: does it connect to the proxy (CHAOSPROXY_URL) and not to the server itself?"
+NOT_EXERCISED = "not exercised"
+UNFINISHED = "did not end: "
+
+
+class Row(NamedTuple):
+    """One thing that was judged."""
+
+    name: str
+    about: str  # phase, client, from when
+    outcome: Outcome
+    seen: str
+    evidence: tuple[int, ...] = ()  # numbers of journal records
+    is_expected: bool = False  # by the profile, and not by itself
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.about})" if self.about else self.name
+
+
+class Verdict(NamedTuple):
+    """How a run stands, or has ended."""
+
+    rows: tuple[Row, ...]
+    is_finished: bool  # nothing is open any more, and no other phase will come
+
+    @property
+    def has_passed(self) -> bool:
+        return all(row.outcome in (Outcome.PASSED, Outcome.HOLDS) for row in self.rows)
+
+    @property
+    def failures(self) -> list[Row]:
+        return [row for row in self.rows if row.outcome is Outcome.FAILED]
+
+
+class Judge:
+    """Hears what happens in a run of a profile, and says how it stands. Times are those of one clock."""
+
+    def __init__(self, profile: Profile, started_at: int) -> None:
+        self.profile = profile
+        self.history = History()
+        self._started_at = started_at
+
+    def hear(self, at: int, seq: int, attempt: int | None, event: Event) -> None:
+        """Something happened; `seq` is the number of the journal's record that says so."""
+        self.history.hear(Spot(at, seq), attempt, event)
+
+    @property
+    def is_timeline_done(self) -> bool:
+        """Whether no other phase will come by itself."""
+        phases = self.profile.phases
+        if not phases or self.history.is_timeline_over:
+            return True
+        last = phases[-1]
+        is_endless = last.lasts is None and last.until is None and self.profile.repeat == 1
+        return is_endless and bool(self.history.visits) and self.history.visits[-1].name == last.name
+
+    def verdict(self, now: int, *, is_over: bool = False) -> Verdict:
+        """Judge what has happened so far; with `is_over`, what is open has failed."""
+        rows = [self._judge_client(now, is_over), *self._judge_phases(is_over), *self._judge_faults(is_over)]
+        rows += [self._judge(each, now, is_over) for each in self.profile.expect]
+        if self.history.left_out:
+            seen = f"{self.history.left_out} attempts or messages are beyond what is kept, and were not judged"
+            rows.append(Row("all was seen", "", Outcome.FAILED, seen))
+        is_open = any(row.outcome is Outcome.OPEN for row in rows)
+        return Verdict(tuple(rows), is_finished=self.is_timeline_done and not is_open)
+
+    # -- what is judged without being asked -------------------------------------------------------------------------
+
+    def _judge_client(self, now: int, is_over: bool) -> Row:
+        came = next(self.history.counted(), None)
+        scene = self._scene(now, is_over)
+        if came is None:
+            return _row("a client came", "", wait(scene, NO_CLIENT))
+        count = len(self.history.clients)
+        clients = f"{count} clients, " if count > 1 else ""
+        total = sum(1 for _ in self.history.counted())
+        seen = f"{clients}{total} attempts" if total > 1 else "1 attempt"
+        return _row("a client came", "", passed(seen, came.asked or came.accepted))
+
+    def _judge_phases(self, is_over: bool) -> list[Row]:
+        if not self.profile.phases:
+            return []
+        entered = {visit.name: visit.entered for visit in self.history.visits}
+        missing = [phase.name for phase in self.profile.phases if phase.name not in entered]
+        late = [visit for visit in self.history.visits if UNFINISHED in visit.reason]
+        if late:
+            return [_row("phases", "", failed(late[0].reason, late[0].entered, late[0].left))]
+        if missing:
+            outcome = Outcome.FAILED if is_over or self.is_timeline_done else Outcome.OPEN
+            seen = f"never entered: {', '.join(missing)}"
+            return [_row("phases", "", Finding(outcome, seen))]
+        spots = list(entered.values())
+        return [_row("phases", "", passed(f"all {len(entered)} entered", *spots))]
+
+    def _judge_faults(self, is_over: bool) -> list[Row]:
+        """Each rule must have struck somewhere."""
+        phases_of: dict[str, list[str]] = {}
+        rules: dict[str, BoundRule] = {}
+        for phase in self.profile.phases or (None,):
+            for rule in self.profile.bound_rules(phase):
+                rules.setdefault(rule.id, rule)
+                phases_of.setdefault(rule.id, []).append(phase.name if phase else "")
+        return [self._judge_fault(rule, phases_of[rule.id], is_over) for rule in rules.values()]
+
+    def _judge_fault(self, rule: BoundRule, phases: list[str], is_over: bool) -> Row:
+        name = f"{rule.fault.name} struck"
+        about = f"rule {rule.id}" if rule.is_named else f"phase {phases[0]}" if len(phases) == 1 and phases[0] else ""
+        strikes = self.history.strikes.get(rule.id, [])
+        if strikes:
+            count = f"{len(strikes)} times" if len(strikes) > 1 else "once"
+            return _row(name, about, passed(count, *(strike.spot for strike in strikes[:3])))
+        if rule.fault.name == "refuse" and self.history.refused:
+            return _row(name, about, passed("the listener was closed", self.history.refused[0]))
+        is_past = self._is_past(phases)
+        seen, evidence = NOT_EXERCISED, tuple[int, ...]()
+        if rule.id in self.history.suppressed:
+            spot, reason = self.history.suppressed[rule.id]
+            seen, evidence = f"{NOT_EXERCISED}: {reason}", (spot.seq,)
+        elif is_past or is_over:
+            seen = f"{NOT_EXERCISED}: it never struck"
+        return Row(name, about, Outcome.FAILED if is_past or is_over else Outcome.OPEN, seen, evidence)
+
+    def _is_past(self, phases: list[str]) -> bool:
+        """Whether the phases in which a rule holds are over for good."""
+        return self.history.is_timeline_over and phases != [""]
+
+    # -- what the profile expects -----------------------------------------------------------------------------------
+
+    def _judge(self, each: Expected, now: int, is_over: bool) -> Row:
+        scene = self._scene(now, is_over, each.phase, each.client, each.starts_after)
+        return _row(each.words(), each.conditions(), each.expectation.judge(scene), is_expected=True)
+
+    def _scene(
+        self, now: int, is_over: bool, phase: str | None = None, client: str | None = None, after: After | None = None
+    ) -> Scene:
+        return Scene(
+            self.history,
+            now,
+            started_at=self._started_at,
+            has_protocol=self.profile.protocol is not None,
+            cutting=self.profile.cutting_phases,
+            phase=phase,
+            client=client,
+            after=after,
+            is_timeline_done=self.is_timeline_done,
+            is_over=is_over,
+        )
+
+
+def _row(name: str, about: str, finding: Finding, *, is_expected: bool = False) -> Row:
+    return Row(name, about, finding.outcome, finding.seen, finding.evidence, is_expected)
