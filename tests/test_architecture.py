@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "session",
         "blows stream_session",
         "world",
+        "sweep",
         "observe",
         "certificates relay sockets",
         "secured security",

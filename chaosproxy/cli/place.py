@@ -71,7 +71,11 @@ def _fields(template: str) -> list[str]:
     ]
 
 
-VARIABLE = Reader("NAME=TEXT", parse_variable)
+class _Variables(Reader):
+    envvar_list_splitter = "\n"  # one a line, where an environment variable holds them
+
+
+VARIABLE = _Variables("NAME=TEXT", parse_variable)
 
 
 def environment(place: Place, variables: Sequence[Variable] = ()) -> dict[str, str]:
