@@ -138,14 +138,17 @@ async def _sweep(settings: Settings, chosen: Sequence[Case]) -> int:
     with _opened(settings.json_file) as file:
         stage = _Stage(settings, security)
         calm = await stage.see_calm()
-        say(f"{len(chosen)} endings, {min(settings.jobs, len(chosen))} at a time; the client has {_count(calm)}")
         findings = await stage.play_all(chosen, calm)
         json.dump(_document(settings, calm, findings), file, indent=2, ensure_ascii=False)
         file.write("\n")
     if settings.json_file != "-":
         for line in lines(findings, settings.span):
             echo(line)
-    return ExitCode.FAILED if any(each.reaction.kind is Kind.NEVER for each in findings) else ExitCode.OK
+    kinds = {finding.reaction.kind for finding in findings}
+    if Kind.GIVES_UP in kinds:
+        say("")
+        say(f"A client that pauses for more than {settings.span / SECOND:g} s looks as if it gave up: see --watch.")
+    return ExitCode.FAILED if Kind.NEVER in kinds else ExitCode.OK
 
 
 class _Stage:
@@ -165,26 +168,35 @@ class _Stage:
                 return calm
             told = _tail(output)
         words = [f"the client did not stay connected: {calm.trouble}"]
-        if calm.trouble.startswith("it made no attempt"):
+        if calm.trouble.endswith("made no attempt"):
             words += ["it must connect to $CHAOSPROXY_URL, or to $CHAOSPROXY_HOST and $CHAOSPROXY_PORT;"]
             words += ["--env WS_PORT={port} sets a variable of its own"]
         raise Trouble("\n  ".join([*words, *told]), ExitCode.FAILED)
 
     async def play_all(self, chosen: Sequence[Case], calm: Calm) -> list[Finding]:
-        """Play all cases, some at a time; what has failed is told at once, with the command's last words."""
+        """Play all cases, some at a time. Of those that failed, tell why, and the command's last words."""
         findings: dict[Case, Finding] = {}
+        failures: list[str] = []
         waiting = iter(chosen)
+        own = f" of a client with {calm.live} connections" if calm.live > 1 else ""
+        label = f"{len(chosen)} endings{own}, {min(self._settings.jobs, len(chosen))} at a time"
 
         async def work() -> None:
             for case in waiting:
-                findings[case] = await self._play(case, calm)
+                findings[case], told = await self._play(case, calm)
+                failures.extend(told)
+                progress.update(1)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._settings.jobs):
-                group.create_task(work())
+        with click.progressbar(length=len(chosen), label=label, file=sys.stderr, show_eta=False) as progress:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._settings.jobs):
+                    group.create_task(work())
+        for line in failures:
+            say(line)
         return [findings[case] for case in chosen]
 
-    async def _play(self, case: Case, calm: Calm) -> Finding:
+    async def _play(self, case: Case, calm: Calm) -> tuple[Finding, list[str]]:
+        """Play one case; what has to be said of it, if it failed."""
         settings = self._settings
         connections = max(1, calm.side_by_side) if case.stage is Stage.HANDSHAKE else calm.live
         watch = Watch(
@@ -197,12 +209,11 @@ class _Stage:
         )
         with TemporaryFile() as output:
             await self._run(case.profile(settings.protocol, connections), watch, output)
-            reaction = watch.reaction
-            if reaction.kind is Kind.NEVER:
-                title = f"{case.stage.value}, {case.way.value} {case.label}: never connected: {reaction.detail}"
-                for line in (title, *_tail(output)):
-                    say(line)
-        return Finding(case, reaction)
+            finding = Finding(case, watch.reaction)
+            if finding.reaction.kind is not Kind.NEVER:
+                return finding, []
+            title = f"{case.label}, {case.stage.value}: never connected: {finding.reaction.detail}"
+            return finding, [title, *_tail(output)]
 
     async def _run(self, profile: Profile, watching: _Watching, output: IO[bytes]) -> None:
         """Run the command behind a proxy of its own, until there is nothing more to see."""
@@ -253,10 +264,6 @@ async def _at_most(seconds: float, event: asyncio.Event) -> None:
 
 def _profile(protocol: str | None) -> Profile:
     return Profile.model_validate({"version": 1, "protocol": protocol})
-
-
-def _count(calm: Calm) -> str:
-    return f"{calm.live} connections" if calm.live > 1 else "one connection"
 
 
 def _tail(output: IO[bytes]) -> list[str]:

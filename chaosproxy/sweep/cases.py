@@ -1,5 +1,6 @@
 """The endings that a sweep tries: each in the handshake and in mid-connection, by a profile of its own."""
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ SETTLE_MS = 300  # between the opening and the blow: mid-connection is when noth
 _HOLD_MS = 50  # between the request and what comes in the answer's place
 _PARALLEL_MS = 500  # how long connections that a client opens side by side may be apart
 _CODE_MAX = 65535
+_CODES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 class Stage(StrEnum):
@@ -106,10 +108,10 @@ def parse_only(text: str) -> tuple[Choice, ...]:
 def _parse_choice(item: str) -> Choice:
     if item.lower() in _WORDS:
         return _WORDS[item.lower()]
-    first, _, last = item.partition("-")
-    if not (first.isascii() and first.isdigit() and (last or first).isdigit() and last.isascii()):
+    match = _CODES.fullmatch(item)
+    if not match:
         raise ValueError(f"expected fin, rst, none, 4200, 4000-4999, handshake or mid, got {show(item)}")
-    codes = range(int(first), int(last or first) + 1)
+    codes = range(int(match[1]), int(match[2] or match[1]) + 1)
     if not codes or codes[-1] > _CODE_MAX:
         raise ValueError(f"expected codes from 0 to {_CODE_MAX}, the smaller one first, got {show(item)}")
     return Choice(codes=codes)
@@ -122,7 +124,7 @@ def cases(protocol: str | None, only: Sequence[Choice] = ()) -> list[Case]:
     ends = [(Way.FIN, None), (Way.RST, None), (Way.CLOSE, None), *((Way.CLOSE, code) for code in codes)]
     found = [Case(Stage.HANDSHAKE, *end) for end in ends]
     if protocol == "pusher":
-        found += [Case(Stage.HANDSHAKE, Way.ERROR, code) for code in codes if code >= 4000 and code != _CODE_MAX]
+        found += [Case(Stage.HANDSHAKE, Way.ERROR, code) for code in codes if code >= 4000]
     found += [Case(Stage.MID_CONNECTION, *end) for end in ends]
     stages = {each.stage for each in only if each.stage}
     kinds = [each for each in only if not each.stage]

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..events import Accepted, Answered, Asked, Closed, Ended, Established, Opened, Struck
+from ..legs import Fate
 from ..session import Session
 from ..units import MILLISECOND, SECOND
 from ..wire.frames import Side
@@ -87,17 +88,18 @@ class _Course:
                 attempt.outcome = "open, and not established"
             case Opened() | Established():
                 attempt.is_there = True
-            case Closed():
+            case Closed() | Ended(Side.CLIENT):
                 attempt.is_closed = True
             case _:
                 pass
 
-    def _never(self, patience: str) -> Reaction:
+    def _never(self) -> Reaction:
         outcome = next((each.outcome for each in reversed(self._attempts.values()) if not each.is_there), "")
-        came = f"; its last attempt: {outcome}" if outcome else ""
+        detail = outcome or ("it ended its connection by itself" if self._attempts else "it made no attempt")
         if self._exit_code is not None:
-            return Reaction(Kind.NEVER, exit_code=self._exit_code, detail=f"it exited with {self._exit_code}{came}")
-        return Reaction(Kind.NEVER, detail=(outcome or "it made no attempt") + patience)
+            why = f"; its last attempt: {outcome}" if outcome else "" if self._attempts else " and made no attempt"
+            detail = f"it exited with {self._exit_code}{why}"
+        return Reaction(Kind.NEVER, exit_code=self._exit_code, detail=detail)
 
 
 class Calm(_Course):
@@ -106,14 +108,14 @@ class Calm(_Course):
     def __init__(self, now: int, patience: int, needs_established: bool) -> None:
         super().__init__(now, patience, needs_established)
         self._moved_at = self._there_at = now
-        self.side_by_side = 0  # connections that it asked for before the first one was open
+        self.side_by_side = 0  # connections that it had asked for when the first one opened
 
     def tell(self, told: Told) -> None:
         super().tell(told)
-        if isinstance(told.event, Accepted | Asked | Opened | Established | Closed):
+        if isinstance(told.event, Accepted | Asked | Opened | Established | Ended | Closed):
             self._moved_at = told.at
         if isinstance(told.event, Opened) and not self.side_by_side:
-            self.side_by_side = len(self._attempts)
+            self.side_by_side = sum(1 for each in self._attempts.values() if not each.is_closed)
         if not self.live:
             self._there_at = told.at
 
@@ -140,7 +142,7 @@ class Calm(_Course):
         if self._exit_code is not None and any(each.is_there for each in self._attempts.values()):
             return f"it exited with {self._exit_code} by itself, before anything was done to it"
         if self._exit_code is not None or not self.live:
-            return self._never("").detail
+            return self._never().detail
         return ""
 
 
@@ -199,12 +201,12 @@ class Watch(_Course):
             return True
         if self._decided_at is None:
             return False
-        return all(session.is_over for session in self._struck.values())
+        return all(_has_left(session) for session in self._struck.values())
 
     @property
     def reaction(self) -> Reaction:
         if self._struck_at is None:
-            return self._never("")
+            return self._never()
         later = self._later()
         times = tuple(each.session.accepted_at - self._struck_at for each in later)
         answer, code = self._answer or (Answer.NONE, None)
@@ -223,6 +225,12 @@ class Watch(_Course):
     def _decide(self, now: int) -> None:
         if self._decided_at is None:
             self._decided_at = now
+
+
+def _has_left(session: Session) -> bool:
+    """Whether all has come that the client has to say."""
+    leg = session.legs[Side.CLIENT]
+    return leg.read_ended or leg.fate is Fate.GONE
 
 
 def _answer(session: Session, how: str, code: int | None) -> tuple[Answer, int | None]:

@@ -9,7 +9,7 @@ const pusher = new Pusher(key, {
   wsHost: host,
   wsPort: port,
   wssPort: port,
-  forceTLS: false,
+  forceTLS: process.env.CHAOSPROXY_URL.startsWith('wss:'),
   enabledTransports: ['ws'],
 });
 pusher.connection.bind('state_change', ({ previous, current }) => console.log(`${previous} -> ${current}`));
