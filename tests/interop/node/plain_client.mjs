@@ -3,6 +3,9 @@
 
 import Pusher from 'pusher-js';
 
+if (process.execArgv.includes('--experimental-websocket')) {
+  Pusher.Runtime.getWebSocketAPI = () => globalThis.WebSocket; // Node's own, in place of faye-websocket
+}
 const { CHAOSPROXY_HOST: host, CHAOSPROXY_PORT: port, PUSHER_KEY: key = 'app-key' } = process.env;
 const pusher = new Pusher(key, {
   cluster: 'none', // required, and overruled by wsHost
