@@ -78,6 +78,9 @@ def sweep(**given: Any) -> int:
         )
     if upstream.is_opaque:
         raise click.UsageError("sweep ends WebSocket connections, and tcp:// carries none; write ws://HOST:PORT")
+    for name in ("watch", "start"):
+        if not given[name]:
+            raise click.UsageError(f"--{name} must be longer than 0s")
     chosen = cases(given["protocol"], given["only"])
     if not chosen:
         raise click.UsageError("--only leaves nothing to try")
@@ -188,9 +191,12 @@ class _Stage:
                 progress.update(1)
 
         with click.progressbar(length=len(chosen), label=label, file=sys.stderr, show_eta=False) as progress:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._settings.jobs):
-                    group.create_task(work())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(self._settings.jobs):
+                        group.create_task(work())
+            except ExceptionGroup as several:  # one is enough to say
+                raise several.exceptions[0] from None
         for line in failures:
             say(line)
         return [findings[case] for case in chosen]
@@ -276,6 +282,8 @@ def _tail(output: IO[bytes]) -> list[str]:
 
 def _opened(path: str | None) -> IO[str]:
     """Where the JSON goes. It is opened first: a sweep of minutes must not end with a path that can't be written."""
+    if path == "-" and sys.stdout is None:
+        raise Trouble("the JSON can't be written to stdout, which is closed", ExitCode.USAGE)
     try:
         if path == "-":
             return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)

@@ -13,6 +13,7 @@ from socket import socket
 from threading import Thread
 
 import pytest
+from websockets.http11 import Request
 from websockets.sync.server import ServerConnection, serve
 
 from tests.cli.test_commands import CHAOSPROXY, PATIENCE_S, chaosproxy
@@ -46,9 +47,15 @@ def echo(link: ServerConnection) -> None:
         link.send(message)
 
 
+def think(link: ServerConnection, request: Request) -> None:
+    """Answer at /slow only after a while, so that connections side by side have all asked by then."""
+    if request.path == "/slow":
+        time.sleep(0.25)
+
+
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    with serve(echo, "127.0.0.1", 0) as server:
+    with serve(echo, "127.0.0.1", 0, process_request=think) as server:
         serving = Thread(target=server.serve_forever)
         serving.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
@@ -103,6 +110,26 @@ def test_json_can_stand_in_the_tables_place(upstream: str) -> None:
     assert [row["ending"] for row in json.loads(ran.out)["cases"]] == ["reset"]
 
 
+def test_connections_that_a_client_has_beside_each_other_are_no_reaction(upstream: str) -> None:
+    """Two threads, each with a connection that comes back after 0.6 s, or (4001) stays away."""
+    pair = "import threading\ndef run():\n" + "".join(f"    {line}\n" for line in CLIENT.splitlines()[4:])
+    script = "\n".join([*CLIENT.splitlines()[:3], pair, *["threading.Thread(target=run).start()"] * 2])
+    what = ("--only", "rst,4001", "--watch", "1500ms", "--json", "-")
+    slow = ("--env", "WS_URL={url}/slow")
+    ran = chaosproxy("sweep", "--upstream", upstream, *what, *slow, "--", sys.executable, "-c", script)
+
+    assert ran.code == 0, ran.err
+    assert ran.err.startswith("4 endings of a client with 2 connections, 4 at a time\n")
+    document = json.loads(ran.out)
+    assert document["connections"] == 2
+    assert [(row["stage"], row["ending"], row["reaction"]) for row in document["cases"]] == [
+        ("handshake", "reset", "pauses"),
+        ("handshake", "close", "gives_up"),
+        ("mid-connection", "reset", "pauses"),
+        ("mid-connection", "close", "gives_up"),
+    ]
+
+
 class TestFailures:
     def test_a_client_that_never_comes_is_told_where_it_should(self, upstream: str) -> None:
         ran = chaosproxy("sweep", "--upstream", upstream, "--", sys.executable, "-c", "print('bye'); exit(3)")
@@ -140,6 +167,7 @@ class TestFailures:
             (["--upstream", "tcp://127.0.0.1:1", "--", "true"], "tcp:// carries none; write ws://HOST:PORT"),
             (["--upstream", "ws://127.0.0.1:1", "--only", "4201x", "--", "true"], "expected fin, rst, none, 4200"),
             (["--upstream", "ws://127.0.0.1:1", "--only", "4240-4250", "--", "true"], "leaves nothing to try"),
+            (["--upstream", "ws://127.0.0.1:1", "--watch", "0s", "--", "true"], "--watch must be longer than 0s"),
             (["--upstream", "ws://127.0.0.1:1", "--env", "P={prot}", "--", "true"], "only {host}, {port}"),
             (["--upstream", "ws://127.0.0.1:1", "--env", "A={control}", "--", "true"], "there is no control API here"),
         ],
