@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "session",
         "blows stream_session",
         "world",
+        "sweep",
         "observe verdict",
         "certificates relay sockets",
         "secured security",

@@ -48,6 +48,7 @@ from .options import (
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
 from .run import Settings, run
 from .secure import host_header, tls_options
+from .sweep import sweep
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble
 
@@ -253,6 +254,9 @@ def health(control: Address | None) -> int:
         connection.close()
     click.echo(escape(words) or answer.status)
     return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
+
+
+cli.add_command(sweep)
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ async def run(settings: Settings, say: Say) -> int:
     for warning in warnings(settings.tls, settings.upstream, security):
         say(warning)
     if settings.checks_upstream:
-        await asyncio.to_thread(_check, settings.upstream, security.upstream)
+        await asyncio.to_thread(check_upstream, settings.upstream, security.upstream)
     show = _Show(settings, fence, security, say)
     try:
         await show.start()
@@ -319,8 +319,8 @@ def _remind(proxy: Proxy, say: Say) -> None:
         say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=is_opaque, is_tls=is_tls))
 
 
-def _check(upstream: Upstream, context: ssl.SSLContext | None) -> None:
-    """Connect once, with TLS if it is spoken there. It blocks."""
+def check_upstream(upstream: Upstream, context: ssl.SSLContext | None) -> None:
+    """Connect once, with TLS if it is spoken there. It blocks. Raise Trouble where it can't be reached."""
     address = upstream.address
     try:
         with socket.create_connection(address, CHECK_TIME_S) as reached:
