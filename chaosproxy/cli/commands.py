@@ -45,8 +45,9 @@ from .options import (
     option,
     server_options,
 )
+from .premises import Settings
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
-from .run import Settings, run
+from .run import run
 from .secure import host_header, tls_options
 from .sweep import sweep
 from .terminal import echo, say

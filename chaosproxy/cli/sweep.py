@@ -24,8 +24,8 @@ from ..units import SECOND
 from ..world import Options, Told
 from .options import DURATION, ENVIRONMENT, URL, Reader, loop_factory, option, server_options
 from .place import VARIABLE, Place, Variable, environment
+from .premises import Fence, check_upstream
 from .process import Command, unless_interrupted
-from .run import Fence, check_upstream
 from .secure import TlsOptions, host_header, make_security, tls_options, warnings
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble

@@ -1,0 +1,145 @@
+"""A stage with all that people see of it: the greeting, metrics, the control address, a line for what happens."""
+
+import errno
+import os
+import sys
+from secrets import token_urlsafe
+from time import monotonic_ns
+
+from ..control import ControlServer
+from ..journal import Sink, open_journal
+from ..metrics import Metrics
+from ..problems import show as shown
+from ..security import Security
+from ..sockets import Address
+from ..stage import Stage
+from ..world import Told
+from .addresses import is_loopback, reachable
+from .greeting import greeting, trust
+from .narrate import Narrator
+from .port_holder import holder_of
+from .premises import Fence, Say, Settings, another
+from .trouble import ExitCode, Trouble
+
+
+class Show:
+    """A stage as the command line sets it up."""
+
+    def __init__(
+        self, settings: Settings, fence: Fence, security: Security, say: Say, *, is_judged: bool = False
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose, self._has_message_rules)
+        self.stage = Stage(
+            settings.upstream,
+            settings.listen,
+            settings.profile,
+            settings.options,
+            security,
+            is_judged=is_judged,
+            file=_open_journal(settings.journal) if settings.journal is not None else None,
+            on_trouble=lambda problem: say(f"warning: {problem}"),
+        )
+        self.proxy = self.stage.proxy
+        self._metrics = Metrics(self.stage.journal)
+        self._metrics.watch(self.proxy, self.stage.clients)
+        self.stage.listeners += [self._metrics.tell, self._narrate]
+        self._control, self._token = self._make_control(fence)
+
+    def _make_control(self, fence: Fence) -> tuple[ControlServer | None, str]:
+        """The control server, and the token if we had to make one up."""
+        address, token, made_up = self._settings.control, self._settings.token, ""
+        if address is None:
+            return None, ""
+        if not token and not is_loopback(address.host):
+            token = made_up = token_urlsafe(16)
+        try:
+            control = ControlServer(
+                self.proxy,
+                self.stage.journal,
+                self._metrics,
+                address,
+                self._settings.control_hosts,
+                token,
+                fence.refuses,
+                self.stage.clients,
+                self._settings.client_token,
+            )
+        except ValueError as problem:
+            raise Trouble(str(problem), ExitCode.USAGE) from None
+        return control, made_up
+
+    async def start(self) -> None:
+        """Bind both ports. Raise Trouble where one can't be had."""
+        settings = self._settings
+        try:
+            await self.stage.start()
+        except OSError as error:
+            raise _port_trouble(error, settings.listen, "--listen") from None
+        if self._control and settings.control:
+            try:
+                await self._control.start()
+            except OSError as error:
+                raise _port_trouble(error, settings.control, "--control") from None
+
+    @property
+    def control_url(self) -> str:
+        """Where the control API is, once started; nothing where there is none."""
+        if not (self._control and self._settings.control):
+            return ""
+        return f"http://{reachable(self._settings.control._replace(port=self._control.port))}"
+
+    def greet(self) -> None:
+        """Say where everything is."""
+        settings, where, script = self._settings, self.control_url or "none", ""
+        if self._control and self.control_url:
+            script = f"{where}{self._control.client_path}/chaosproxy.js"
+            where += f", token {self._token}" if self._token else ""
+        for line in greeting(
+            settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed, settings.tls, script
+        ):
+            self._say(line)
+        if settings.tls.is_developing and self.proxy.security.ca:
+            for line in trust(self.proxy.security.ca):
+                self._say(line)
+
+    async def stop(self) -> None:
+        await self.stage.stop()
+        if self._control:
+            await self._control.stop()
+
+    def _has_message_rules(self) -> bool:
+        return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
+
+    def _narrate(self, told: Told) -> None:
+        for line in self._narrator.tell(told):
+            self._say(line)
+
+
+def _open_journal(path: str) -> Sink:
+    if path == "-":
+        if sys.stdout is None:
+            raise Trouble("the journal can't be written to stdout, which is closed", ExitCode.USAGE)
+        return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+    try:
+        return open_journal(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Trouble(f"the journal {shown(path)} can't be written: {reason}", ExitCode.USAGE) from None
+
+
+def _port_trouble(error: OSError, address: Address, option: str) -> Trouble:
+    if error.errno == errno.EADDRINUSE:
+        holder = holder_of(address.port)
+        by = f" by {holder}" if holder else ""
+        message = f"port {address.port} ({option}) is taken{by}; choose another: {option} {another(address)}"
+        return Trouble(message, ExitCode.PORT_BUSY)
+    # Of asyncio's errors, those of bind() have long words of their own; those of looking a name up have no errno's.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+    remedy = {
+        errno.EACCES: "; ports below 1024 need privileges, choose a higher one",
+        errno.EADDRNOTAVAIL: "; it is not an address of this machine, 127.0.0.1 and 0.0.0.0 always are",
+    }.get(number, "")
+    return Trouble(f"can't listen on {address} ({option}): {reason.lower()}{remedy}", ExitCode.USAGE)
