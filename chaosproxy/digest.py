@@ -20,9 +20,10 @@ The states that clients reported are digested separately: they come by another w
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple, cast
 
 from .journal import Record
 
@@ -121,6 +122,28 @@ class Digester:
             states={client: _digest(states) for client, states in self.states.items()},
         )
 
+    def lines(self) -> list[str]:
+        """What is digested, a line for each thing that happened."""
+        lines = [f"proxy: {_words(item)}" for item in self.proxy]
+        lines += [f"attempts: {_words(item)}" for item in self.attempts]
+        for client, connections in sorted(self.clients.items()):
+            for number, story in enumerate(_tell_client(connections), 1):
+                items, sides, heartbeats = story
+                place = f"client {client}, connection {number}" if client else f"connection {number}"
+                lines += [f"{place}: {_words(item)}" for item in cast(list[Item], items)]
+                for side, messages in cast(dict[str, list[Item]], sides).items():
+                    lines += [f"{place}, from {side}: {_words(item)}" for item in messages]
+                lines += [f"{place}: heartbeats of {side}" for side in cast(list[str], heartbeats)]
+        return lines
+
+
+def first_difference(one: Sequence[str], other: Sequence[str]) -> tuple[str, str] | None:
+    """Where two runs part, by their lines; None where they do not."""
+    for left, right in zip_longest(one, other, fillvalue="nothing more"):
+        if left != right:
+            return left, right
+    return None
+
 
 def run_digest(records: Iterable[Record]) -> RunDigest:
     """Digest the records of a journal, as `read_journal` gives them."""
@@ -150,6 +173,10 @@ def _hear_message(connection: _Connection, side: str, record: Record) -> None:
 
 def _item(record: Record, fields: Iterable[str]) -> Item:
     return [record.get("event"), *(record.get(field) for field in fields)]
+
+
+def _words(item: Item) -> str:
+    return " ".join(str(part) for part in item if part not in (None, ""))
 
 
 def _append_new(items: list[Item], item: Item) -> None:

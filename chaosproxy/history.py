@@ -34,10 +34,12 @@ from .events import (
     Unsubscribed,
 )
 from .faults import FAULTS
+from .units import SECOND
 from .wire.frames import Side
 
 ATTEMPTS_MAX = 100_000
 TRACKED_MAX = 1_000_000
+RETIRING = SECOND  # before the end of a run, in which clients that go do so because of it
 
 CUTTING = frozenset(
     name
@@ -99,6 +101,7 @@ class Attempt:
     server_ended: Departure | None = None
     closed: Departure | None = None
     closed_by: str = ""
+    is_retired: bool = False  # its client left it because the run was at its end
 
     @property
     def is_counted(self) -> bool:
@@ -123,6 +126,8 @@ class Attempt:
     @property
     def down(self) -> Departure | None:
         """When it was of no use to its client any more, however that came."""
+        if self.is_retired:
+            return None
         ends = [end for end in (self.left, self.cut, self.closed) if end]
         return min(ends, key=lambda end: end.spot, default=None)
 
@@ -282,6 +287,14 @@ class History:
                 messages.append(TrackedMessage(spot, value, has_left, attempt.number))
             case _:
                 pass
+
+    def retire(self, at: int) -> None:
+        """The run is at its end: that clients go then is no loss."""
+        newest: dict[str | None, Attempt] = {each.client: each for each in self.attempts.values() if each.is_counted}
+        for attempt in newest.values():
+            left = attempt.left
+            if left and attempt.is_left_first and left.spot.at >= at - RETIRING:
+                attempt.is_retired = True
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

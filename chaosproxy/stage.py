@@ -58,6 +58,11 @@ class Stage:
         assert self.judge, "only a stage that is judged keeps what a verdict needs"
         return self.judge.verdict(monotonic_ns(), is_over=is_over)
 
+    def story(self) -> list[str]:
+        """What is digested, line by line, to tell where two runs part."""
+        assert self._digester, "only a stage that is judged is digested"
+        return self._digester.lines()
+
     def digest(self) -> RunDigest:
         """The same for runs that went the same way."""
         assert self._digester, "only a stage that is judged is digested"

@@ -72,6 +72,8 @@ class Judge:
 
     def verdict(self, now: int, *, is_over: bool = False) -> Verdict:
         """Judge what has happened so far; with `is_over`, what is open has failed."""
+        if is_over:
+            self.history.retire(now)
         rows = [self._judge_client(now, is_over), *self._judge_phases(is_over), *self._judge_faults(is_over)]
         rows += [self._judge(each, now, is_over) for each in self.profile.expect]
         if self.history.left_out:

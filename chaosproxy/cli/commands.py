@@ -52,6 +52,7 @@ from .secure import host_header, tls_options
 from .sweep import sweep
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble
+from .verify import verify
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
@@ -258,6 +259,7 @@ def health(control: Address | None) -> int:
 
 
 cli.add_command(sweep)
+cli.add_command(verify)
 
 
 def main() -> None:

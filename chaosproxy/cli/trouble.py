@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     PORT_BUSY = 4
     INTERNAL = 70
+    TIMED_OUT = 124
     INTERRUPTED = 130
     TERMINATED = 143
 

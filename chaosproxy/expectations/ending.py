@@ -63,9 +63,9 @@ class ClosesCleanly(OfClients):
             asked = next((strike for strike in attempt.strikes if strike.fault in ("close", "pusher_error")), None)
             told = asked.spot if asked else attempt.server_closes[0].spot if attempt.server_closes else None
             is_concerned = attempt.opened and (attempt.is_left_first or told)
-            if not is_concerned or not attempt.ended:
+            if not is_concerned or not attempt.ended or (attempt.is_retired and not attempt.closes):
                 continue
-            if not attempt.closes and scene.now - attempt.ended.spot.at >= 0:
+            if not attempt.closes:
                 what = "it did not answer the close frame" if told else "it sent no close frame"
                 return failed(f"{what} ({attempt.ended.how})", told, attempt.ended.spot)
             if attempt.ended.how not in ("fin", "close"):
