@@ -19,7 +19,7 @@ from ..problems import show
 from .trouble import ExitCode, Trouble
 
 GRACE_S = 3.0  # between SIGTERM and SIGKILL
-_POLL_S = 0.01  # a process group tells nobody that it has become empty
+_POLL_S = 0.02  # a process group tells nobody that it has become empty
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +58,7 @@ class Command:
         try:
             self._signal(signal.SIGTERM)
             async with asyncio.timeout(self._grace_s):
-                while _has_members(self._process.pid):  # noqa: ASYNC110
+                while self.exit_code is None or _has_members(self._process.pid):  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             pass

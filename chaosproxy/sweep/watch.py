@@ -93,9 +93,16 @@ class _Course:
             case _:
                 pass
 
-    def _never(self) -> Reaction:
+    @property
+    def live(self) -> int:
+        """Connections that are there now."""
+        return sum(1 for each in self._attempts.values() if each.is_there and not each.is_closed)
+
+    def _never(self, wanted: int) -> Reaction:
         outcome = next((each.outcome for each in reversed(self._attempts.values()) if not each.is_there), "")
         detail = outcome or ("it ended its connection by itself" if self._attempts else "it made no attempt")
+        if self.live:
+            detail = f"only {self.live} of its {wanted} connections came"
         if self._exit_code is not None:
             why = f"; its last attempt: {outcome}" if outcome else "" if self._attempts else " and made no attempt"
             detail = f"it exited with {self._exit_code}{why}"
@@ -123,11 +130,6 @@ class Calm(_Course):
         self._exit_code = code
 
     @property
-    def live(self) -> int:
-        """Connections that are there now."""
-        return sum(1 for each in self._attempts.values() if each.is_there and not each.is_closed)
-
-    @property
     def deadline(self) -> int:
         if not self.live:
             return self._started_at + self._patience
@@ -142,7 +144,7 @@ class Calm(_Course):
         if self._exit_code is not None and any(each.is_there for each in self._attempts.values()):
             return f"it exited with {self._exit_code} by itself, before anything was done to it"
         if self._exit_code is not None or not self.live:
-            return self._never().detail
+            return self._never(1).detail
         return ""
 
 
@@ -206,7 +208,7 @@ class Watch(_Course):
     @property
     def reaction(self) -> Reaction:
         if self._struck_at is None:
-            return self._never()
+            return self._never(self._firsts)
         later = self._later()
         times = tuple(each.session.accepted_at - self._struck_at for each in later)
         answer, code = self._answer or (Answer.NONE, None)

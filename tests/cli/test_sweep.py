@@ -105,8 +105,11 @@ def test_each_ending_is_tried_and_each_reaction_told(upstream: str, loop: str, t
 
 
 def test_json_can_stand_in_the_tables_place(upstream: str) -> None:
-    what = ("sweep", "--upstream", upstream, "--only", "rst,mid", *ENV)
-    ran = chaosproxy(*what, "--json", "-", "--", sys.executable, "-c", CLIENT)
+    what = ("sweep", "--upstream", upstream, "--only", "rst,mid", "--json", "-")
+    one_a_line = {"CHAOSPROXY_ENV": "WORDS=two words\nWS_URL={url}/chat"}
+    check = "import os; assert os.environ['WORDS'] == 'two words'\n"
+    ran = chaosproxy(*what, "--", sys.executable, "-c", check + CLIENT, env=one_a_line)
+    assert ran.code == 0, ran.err
     assert [row["ending"] for row in json.loads(ran.out)["cases"]] == ["reset"]
 
 

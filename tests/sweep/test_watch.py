@@ -240,6 +240,12 @@ class TestNever:
         detail = "it exited with 2; its last attempt: the server answered 404"
         assert story.watch.reaction == Reaction(Kind.NEVER, exit_code=2, detail=detail)
 
+    def test_fewer_connections_than_it_had_undisturbed(self) -> None:
+        story = Story(firsts=2)
+        story.open()
+        story.wait(PATIENCE // MS)
+        assert story.is_over and story.watch.reaction.detail == "only 1 of its 2 connections came"
+
     def test_it_was_gone_before_anything_was_done_to_it(self) -> None:
         story = Story()
         story.open()
