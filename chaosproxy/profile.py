@@ -257,7 +257,7 @@ class Profile(Model):
         if expectation.counts_attempts and (closed := self._phase_that_refuses(each.phase)):
             yield Misuse(
                 f"{name} counts attempts, and in phase {closed} they can't be seen since the listener is closed; "
-                "use reset: {at: accept} in place of refuse, or name another phase",
+                "use reject: 503 or reset: {at: accept} in place of refuse, or name another phase",
                 (name,),
             )
         if each.starts_after is After.FAULT and expectation.longest is not None:

@@ -10,7 +10,7 @@ from .problems import escape
 from .units import SECOND
 from .verdict import Row
 
-SEEN_COLUMN_MAX = 52
+SEEN_COLUMN_MAX = 64
 _WORDS = {Outcome.PASSED: "ok", Outcome.HOLDS: "ok", Outcome.OPEN: "open", Outcome.FAILED: "FAIL"}
 _TAIL = frozenset({"seq", "at", "event"})
 

@@ -21,7 +21,7 @@ from .show import Show
 from .terminal import say
 from .trouble import ExitCode, Trouble
 
-LOOK_S = 0.1  # how often it is judged while it runs, beside whenever something happens
+LOOK_S = 0.1  # how often it is judged while it runs
 PARTING_S = 0.5  # for what the command's sockets still have to say, once it has exited
 UPSTREAM_PAUSE_S = 0.25
 
@@ -97,13 +97,12 @@ class _Run:
         self._settings = settings
         self._show = show
         self._stage: Stage = show.stage
-        self._moved = asyncio.Event()
+        self._exited = asyncio.Event()
         self.has_timed_out = False
         self.story: list[str] = []
 
     async def play(self, number: int) -> Judged:
         """Play it to its end, and judge it."""
-        self._stage.listeners.append(lambda told: self._moved.set())
         rows: list[Row] = []
         began = monotonic_ns()
         try:
@@ -137,12 +136,12 @@ class _Run:
         """Wait for the end of the run, and judge it."""
         exited = asyncio.ensure_future(command.wait()) if command else None
         if exited:
-            exited.add_done_callback(lambda _: self._moved.set())
+            exited.add_done_callback(lambda _: self._exited.set())
         try:
             async with asyncio.timeout(self._plan.timeout_s):
                 while not await self._is_at_end(command):
-                    self._moved.clear()
-                    await _at_most(LOOK_S, self._moved)
+                    self._exited.clear()
+                    await _at_most(LOOK_S, self._exited)
         except TimeoutError:
             self.has_timed_out = not self._stage.verdict().is_finished
         finally:
@@ -164,9 +163,8 @@ class _Run:
     async def _hear_out(self) -> None:
         """The command has exited: hear what its sockets have sent, and see them closed."""
         deadline = asyncio.get_running_loop().time() + PARTING_S
-        while self._show.proxy.open_relays and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            self._moved.clear()
-            await _at_most(min(left, LOOK_S), self._moved)
+        while self._show.proxy.open_relays and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(LOOK_S / 5)
 
     def _judge_command(self, command: Command) -> Row:
         name = f"the command exits with 0 ({show(self._plan.command[0])})"

@@ -24,6 +24,8 @@ from .base import (
     wait,
 )
 
+GROWTH = 1.25  # by so much waits that grow are longer in their later half; less could be chance
+
 Code = Annotated[Integer, Field(ge=0, le=65535)]
 Codes = Annotated[
     tuple[Code, ...],
@@ -130,7 +132,7 @@ class Backoff(OfClients):
     example = "backoff: {grows: true, at_least: 500ms, at_most: 30s}"
 
     grows: Flag = False
-    """Later waits are longer: the median of the later half is above that of the earlier one."""
+    """Later waits are longer: the median of the later half is a quarter above that of the earlier one."""
     at_least: Span | None = None
     """No wait is shorter."""
     at_most: Span | None = None
@@ -147,16 +149,17 @@ class Backoff(OfClients):
             yield "expected at_least: not above at_most:"
 
     def judge(self, scene: Scene) -> Finding:
-        findings = [(label_of(client), self._judge_client(scene, client)) for client in scene.clients]
-        if self.jitter_at_least:
-            findings.append(("", self._judge_jitter(scene)))
-        if not findings:
+        if not scene.clients:
             return wait(scene, "no client was seen")
-        return together(findings)
+        bounds = together([(label_of(client), self._judge_client(scene, client)) for client in scene.clients])
+        if not self.jitter_at_least or bounds.outcome is Outcome.FAILED:
+            return bounds
+        jitter = self._judge_jitter(scene)
+        return jitter._replace(seen=f"{jitter.seen}; {bounds.seen}") if jitter.outcome is not Outcome.FAILED else jitter
 
     def _judge_client(self, scene: Scene, client: str) -> Finding:
-        every = list(series(scene, client))
-        gaps = [gap for each in every for gap in each if self._is_within(scene, gap)]
+        every = self._series(scene, client)
+        gaps = [gap for each in every for gap in each]
         if not gaps:
             return wait(scene, "no two attempts in a row, so no wait was seen")
         waits = ", ".join(seconds(gap.length) for gap in gaps[:8])
@@ -171,13 +174,13 @@ class Backoff(OfClients):
             if len(lengths) < 2:
                 return wait(scene, "one wait only: whether they grow shows with three attempts in a row", spots)
             half = len(lengths) // 2
-            if median(lengths[-half:]) <= median(lengths[:half]) * 1.1:
+            if median(lengths[-half:]) <= median(lengths[:half]) * GROWTH:
                 failing = failed(f"they do not grow: {waits}", *spots)
                 return failing if scene.is_over or scene.is_timeline_done else failing._replace(outcome=Outcome.OPEN)
         return holds(scene, False, f"waits: {waits}", *spots)
 
     def _judge_jitter(self, scene: Scene) -> Finding:
-        every = [one for client in scene.clients for one in series(scene, client)]
+        every = [gaps for client in scene.clients for gaps in self._series(scene, client)]
         if len(every) < 2:
             return wait(scene, "jitter shows only between clients or outages, and there was one of them")
         spreads: list[float] = []
@@ -194,6 +197,10 @@ class Backoff(OfClients):
             is_final = scene.is_over or scene.is_timeline_done
             return failing if is_final else failing._replace(outcome=Outcome.OPEN)
         return holds(scene, False, seen, *spots)
+
+    def _series(self, scene: Scene, client: str) -> list[list[Gap]]:
+        every = [[gap for gap in gaps if self._is_within(scene, gap)] for gaps in series(scene, client)]
+        return [gaps for gaps in every if gaps]
 
     def _is_within(self, scene: Scene, gap: Gap) -> bool:
         """Whether a wait lies in the phase that is named, if one is."""
@@ -281,10 +288,11 @@ class NeverGivesUp(OfClients):
 
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         attempts = scene.attempts(client)
+        spans = [Outage((visit.name,), visit.entered, visit.left) for visit in scene.visits]
         losses: list[tuple[Spot, Spot | None]] = []  # with the next attempt
         for index, attempt in enumerate(attempts):
             end = failed_at(scene, attempt) or (attempt.down.spot if attempt.down else None)
-            if end:
+            if end and any(span.contains(end) for span in spans):
                 later = attempts[index + 1].accepted if index + 1 < len(attempts) else None
                 losses.append((end, later))
         if not losses:

@@ -174,9 +174,12 @@ class Scene:
 
     # -- putting together -------------------------------------------------------------------------------------------
 
-    def late(self, since: int, within: int) -> bool:
-        """Whether a time is up."""
-        return self.now - since > within or self.is_over
+    def late(self, since: int, within: int, of: str) -> str:
+        """Say how a time has run out, if it has; `of` is from when it runs."""
+        passed_by = self.now - since
+        if passed_by > within:
+            return f"within {seconds(passed_by)} of the {of}"
+        return f"before the run ended, {seconds(passed_by)} behind the {of}" if self.is_over else ""
 
 
 def wait(scene: Scene, seen: str, evidence: Sequence[Spot] = ()) -> Finding:

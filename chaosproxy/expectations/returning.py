@@ -84,8 +84,8 @@ class DetectedWithin(OfOutages):
             return failed(f"only because the connection was ended ({cut.how})", since, cut.spot)
         if outage.healed:
             return failed(f"not by itself: {ONLY_HEALED}", since, outage.healed)
-        if scene.late(since.at, self.within):
-            return failed(f"not noticed {seconds(scene.now - since.at)} after the fault", since)
+        if late := scene.late(since.at, self.within, "fault"):
+            return failed(f"not noticed {late}", since)
         return wait(scene, "not noticed yet", [since])
 
 
@@ -148,10 +148,10 @@ class ReconnectedWithin(_Return):
         if ups:
             took = ups[0].at - start.at
             return (passed if took <= self.within else failed)(f"after {seconds(took)} from the {after}", start, ups[0])
-        if scene.late(start.at, self.within):
+        if late := scene.late(start.at, self.within, after):
             tries = [each.accepted for each in scene.attempts(client) if each.accepted > start]
             what = f"{len(tries)} attempts" if tries else "no attempt"
-            return failed(f"not within {seconds(scene.now - start.at)} of the {after}; {what}", start, *tries[-3:])
+            return failed(f"not {late}; {what}", start, *tries[-3:])
         return wait(scene, "not back yet", [start])
 
 
@@ -206,9 +206,9 @@ class Resubscribed(_Return):
             took = max(spots).at - start.at
             seen = f"to {', '.join(wanted)} after {seconds(took)} from the {after}"
             return (passed if took <= self.within else failed)(seen, *evidence, start, *spots)
-        if scene.late(start.at, self.within):
+        if late := scene.late(start.at, self.within, after):
             return failed(
-                f"not to {', '.join(lacking)} within {seconds(scene.now - start.at)} of the {after}",
+                f"not to {', '.join(lacking)} {late}",
                 *evidence,
                 start,
                 *[up for each in scene.attempts(client) if (up := scene.up(each)) and up > start],

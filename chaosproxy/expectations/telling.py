@@ -94,7 +94,7 @@ class Marked(Expectation):
                 took = found[0].at - visit.entered.at
                 is_late = self.within is not None and took > self.within
                 findings.append(("", (failed if is_late else passed)(f"after {seconds(took)}", found[0])))
-            elif scene.ends(visit) or (self.within is not None and scene.late(visit.entered.at, self.within)):
+            elif scene.ends(visit) or (self.within is not None and scene.now - visit.entered.at > self.within):
                 findings.append(("", failed(self.nothing, visit.entered)))
             else:
                 findings.append(("", wait(scene, "not set yet")))
