@@ -54,17 +54,19 @@ class Case(NamedTuple):
     def profile(self, protocol: str | None, connections: int) -> Profile:
         """What deals this ending to the first connections, so many, and lets all later ones through."""
         firsts = {"connection": f"1-{connections}"}
-        fault: dict[str, Any] = {self.way: {}}
+        options: dict[str, Any] = {}
         if self.way not in (Way.FIN, Way.RST):
-            fault = {self.way: {"code": "none" if self.code is None else str(self.code)}}
+            options = {"code": "none" if self.code is None else str(self.code)}
         top = {"version": 1, "protocol": protocol}
         match self.stage, self.way:
             case Stage.HANDSHAKE, Way.FIN | Way.RST:
                 hold = _HOLD_MS if connections == 1 else _PARALLEL_MS
                 asked = {"name": "asked", "lasts": f"{hold}ms", "rules": [{"hang": {}, "when": firsts}]}
-                return Profile.model_validate({**top, "phases": [asked, {"name": "ended", "rules": [fault]}]})
+                return Profile.model_validate(
+                    {**top, "phases": [asked, {"name": "ended", "rules": [{self.way: options}]}]}
+                )
             case Stage.HANDSHAKE, _:
-                rule = {self.way: {**fault[self.way], "hits": "new"}, "when": firsts}
+                rule = {self.way: {**options, "hits": "new"}, "when": firsts}
                 return Profile.model_validate({**top, "rules": [rule]})
             case _:
                 opened = {"established" if protocol else "opened": str(connections)}
@@ -74,7 +76,7 @@ class Case(NamedTuple):
                         "phases": [
                             {"name": "waiting", "until": opened},
                             {"name": "settled", "lasts": f"{SETTLE_MS}ms"},
-                            {"name": "ended", "rules": [fault]},
+                            {"name": "ended", "rules": [{self.way: options}]},
                         ],
                     }
                 )
