@@ -28,16 +28,10 @@ def with_expectations(profile: Profile, texts: Sequence[str]) -> Profile:
         problems += [problem._replace(line=number) for problem in found]
     if problems:
         raise BadProfile(problems)
-    if not added:
-        return profile
-    try:
-        fields = {name: getattr(profile, name) for name in Profile.model_fields}
-        return Profile(**{**fields, "expect": (*profile.expect, *added)})
-    except ValidationError as error:
-        raise BadProfile(_misfits(error, len(profile.expect))) from None
-
-
-def _misfits(error: ValidationError, known: int) -> list[Problem]:
-    """What does not fit the profile, in the option that says so."""
-    found = [each for details in error.errors() for each in details.get("ctx", {}).get("found", ())]
-    return [Problem(SOURCE, each.at[1] - known + 1, 1, show_path(each.at[2:]), each.message) for each in found]
+    made = profile.model_copy(update={"expect": (*profile.expect, *added)})
+    known = len(profile.expect)
+    if misfits := [each for each in made.misfits() if each.at[:1] == ("expect",)]:
+        raise BadProfile(
+            [Problem(SOURCE, int(at[1]) - known + 1, 1, show_path(at[2:]), message) for message, at in misfits]
+        )
+    return made

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, cre
 from pydantic_core import PydanticCustomError
 
 from .expectations import EXPECTATIONS, After, Expectation
-from .rule import NAME, Misuse, Model, misuse, shorthand
+from .rule import NAME, BareName, Misuse, Model, misuse, shorthand
 from .units import NOTHING, expected
 
 
@@ -64,7 +64,7 @@ class Expected(Model):
         """Where, to whom and from when it holds, in words."""
         words = [f"phase {self.phase}"] if self.phase else []
         words += [f"client {self.client}"] if self.client is not None else []
-        words += [f"from the {self.starts_after}"] if self.starts_after else []
+        words += [f"from the {self.starts_after.moment}"] if self.starts_after else []
         return ", ".join(words)
 
 
@@ -126,4 +126,5 @@ else:
         Union[tuple(Annotated[made, Tag(name)] for name, made in EXPECTED.items())],  # noqa: UP007
         Discriminator(_tag),
         BeforeValidator(_expand),
+        BareName(EXPECTATIONS),
     ]

@@ -145,8 +145,8 @@ class Attempt:
     def codes(self) -> list[tuple[Spot, int]]:
         """The close codes that its client was told."""
         told = [(end.spot, end.code) for end in self.server_closes if end.code is not None]
-        if self.closed and self.closed.code is not None and self.closed_by != Side.CLIENT.label:
-            told.append((self.closed.spot, self.closed.code))
+        if self.cut and self.closed and self.closed.code is not None and self.closed_by != Side.CLIENT.label:
+            told.append((self.cut.spot, self.closed.code))
         return told
 
     def channels_at(self, at: int) -> set[str]:

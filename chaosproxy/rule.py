@@ -1,7 +1,7 @@
 """A rule is one fault and one match: a frozen model for each fault, made from the fault's own options."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin
 
@@ -192,11 +192,13 @@ class _Shorthand(NamedTuple):
         return {"anyOf": ways}
 
 
-class _BareName:
-    """Tell the JSON Schema that a rule may be just the name of a fault."""
+class BareName(NamedTuple):
+    """Tell the JSON Schema that a rule may be just the name of a fault, or an item just one of these."""
+
+    known: Mapping[str, type[BaseModel]]
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        names = [name for name, fault in FAULTS.items() if _needs_no_options(fault)]
+        names = [name for name, options in self.known.items() if _needs_no_options(options)]
         return {"anyOf": [handler(core), {"enum": names}]}
 
 
@@ -266,7 +268,7 @@ else:
         Union[tuple(Annotated[made, Tag(name)] for name, made in RULES.items())],  # noqa: UP007
         Discriminator(_rule_tag),
         BeforeValidator(_expand_rule),
-        _BareName(),
+        BareName(FAULTS),
     ]
 
 

@@ -6,6 +6,13 @@ _RULE = "version: 1\nrules:\n"
 _PHASE = "version: 1\nphases:\n  - name: a\n"
 _PUSHER = "version: 1\nprotocol: pusher\nrules:\n"
 
+# The first line of an expectation is line 8.
+_OUTAGE = (
+    "version: 1\nphases:\n  - {name: healthy, until: {opened: 1}}\n"
+    "  - name: outage\n    lasts: 10s\n    rules: [{half_open: {hits: live}}, refuse]\nexpect:\n"
+)
+_AT = "8:"
+
 TOP = (
     "expected version, name, about, protocol, seed, starts, identify, compression, held_bytes_max, judged_bytes_max, "
     "repeat, rules, phases or expect"
@@ -788,6 +795,84 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "3:5: phases[0]: phase healthy would never end: give it lasts: or until: (until: step to end it by hand)",
             "6:9: phases[1].rules[0]: expected a fault, got kill; did you mean reset?",
+        ),
+    ),
+    # --- expectations ---
+    "an expectation's name that is not quite it": (
+        _OUTAGE + "  - noticed_within: 5s\n",
+        (
+            f"{_AT}5: expect[0].noticed_within: expected an expectation, got noticed_within; "
+            "did you mean detected_within?",
+        ),
+    ),
+    "an expectation that is none": (
+        _OUTAGE + "  - foo: 1\n",
+        (f"{_AT}5: expect[0].foo: expected an expectation, got foo; chaosproxy expectations lists them",),
+    ),
+    "a time to notice that is longer than the outage": (
+        _OUTAGE + "  - detected_within: 65s\n",
+        (
+            f"{_AT}5: expect[0].detected_within: 65s is longer than outage (10s): what is noticed behind its end is "
+            "noticed by the heal",
+        ),
+    ),
+    "nothing to notice": (
+        "version: 1\nphases:\n  - {name: cut, lasts: 10s, rules: [reset]}\nexpect:\n"
+        "  - {detected_within: 5s, phase: cut}\n",
+        (
+            "5:6: expect[0].detected_within: reset tells the client itself, so there is nothing to notice in cut; "
+            "half_open does not",
+        ),
+    ),
+    "an expectation about no phase": (
+        _OUTAGE + "  - {reconnected_within: 5s, phase: outag}\n",
+        (f"{_AT}30: expect[0].phase: expected the name of a phase, got outag; did you mean outage?",),
+    ),
+    "an expectation's duration without a unit": (
+        _OUTAGE + "  - {reconnected_within: 5}\n",
+        (f"{_AT}26: expect[0].reconnected_within: {DURATION}, got 5",),
+    ),
+    "an expectation's option beside it": (
+        _OUTAGE + "  - {reconnected_within: 5s, within: 3s}\n",
+        (f"{_AT}30: expect[0].within: expected reconnected_within, phase, client or after, got within",),
+    ),
+    "an expectation without what it needs": (
+        _OUTAGE + "  - marked\n",
+        (f"{_AT}5: expect[0].mark: expected mark:, got none; add mark: (the mark's name)",),
+    ),
+    "attempts counted where none can be seen": (
+        _OUTAGE + "  - {attempts_at_most: 3, phase: outage}\n",
+        (
+            f"{_AT}6: expect[0].attempts_at_most: attempts_at_most counts attempts, and in phase outage they can't be "
+            "seen since the listener is closed; use reject: 503 or reset: {at: accept} in place of refuse, or name "
+            "another phase",
+        ),
+    ),
+    "subscriptions expected where no protocol is spoken": (
+        _OUTAGE + "  - subscribes_once\n",
+        (f"{_AT}5: expect[0]: subscribes_once needs protocol: at the top (one of pusher)",),
+    ),
+    "a heal that never comes": (
+        "version: 1\nrules:\n  - {cut_after: {age: 5s}}\nexpect:\n  - reconnected_within: 5s\n",
+        (
+            "5:5: expect[0].reconnected_within: nothing heals in a profile without phases, so reconnected_within needs "
+            "after: fault",
+        ),
+    ),
+    "a time of what has none": (
+        _OUTAGE + "  - {one_connection: true, after: heal}\n",
+        (f"{_AT}28: expect[0].after: one_connection has no time that runs from somewhere; leave after: out",),
+    ),
+    "a backoff of nothing": (
+        _OUTAGE + "  - {backoff: {}, phase: healthy}\n",
+        (f"{_AT}6: expect[0].backoff: expected one of grows, at_least, at_most or jitter_at_least, got none",),
+    ),
+    "a bad expectation beside a bad rule": (
+        "version: 1\nrules:\n  - foo\nexpect:\n  - bar\n  - subscribes_once\n",
+        (
+            f"3:5: rules[0]: expected a fault, got foo; {FAULTS}",
+            "5:5: expect[0]: expected an expectation, got bar; chaosproxy expectations lists them",
+            "6:5: expect[1]: subscribes_once needs protocol: at the top (one of pusher)",
         ),
     ),
 }

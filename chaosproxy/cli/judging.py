@@ -163,7 +163,7 @@ class _Run:
     async def _hear_out(self) -> None:
         """The command has exited: hear what its sockets have sent, and see them closed."""
         deadline = asyncio.get_running_loop().time() + PARTING_S
-        while self._show.proxy.open_relays and asyncio.get_running_loop().time() < deadline:
+        while self._show.proxy.open_relays and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S / 5)
 
     def _judge_command(self, command: Command) -> Row:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from ..history import Attempt, Spot
 from ..units import SECOND, Count, Duration, Flag, Integer, Set, Share, Span
@@ -26,11 +26,13 @@ from .base import (
 
 GROWTH = 1.25  # by so much waits that grow are longer in their later half; less could be chance
 
+_CODE = {"type": "integer", "minimum": 0, "maximum": 65535}
 Code = Annotated[Integer, Field(ge=0, le=65535)]
 Codes = Annotated[
     tuple[Code, ...],
     BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
     Field(min_length=1),
+    WithJsonSchema({"anyOf": [_CODE, {"type": "array", "items": _CODE, "minItems": 1}]}),
 ]
 
 

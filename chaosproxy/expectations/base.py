@@ -41,6 +41,11 @@ class After(StrEnum):
     DETECTED = "detected"
     HEAL = "heal"
 
+    @property
+    def moment(self) -> str:
+        """As a noun."""
+        return "detection" if self is After.DETECTED else self.value
+
 
 class Finding(NamedTuple):
     """What was seen of an expectation for one client and one outage; `evidence` are numbers of journal records."""

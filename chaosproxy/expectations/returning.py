@@ -147,8 +147,10 @@ class ReconnectedWithin(_Return):
         ups = [up for each in scene.attempts(client) if (up := scene.up(each)) and up > start and each is not attempt]
         if ups:
             took = ups[0].at - start.at
-            return (passed if took <= self.within else failed)(f"after {seconds(took)} from the {after}", start, ups[0])
-        if late := scene.late(start.at, self.within, after):
+            return (passed if took <= self.within else failed)(
+                f"after {seconds(took)} from the {after.moment}", start, ups[0]
+            )
+        if late := scene.late(start.at, self.within, after.moment):
             tries = [each.accepted for each in scene.attempts(client) if each.accepted > start]
             what = f"{len(tries)} attempts" if tries else "no attempt"
             return failed(f"not {late}; {what}", start, *tries[-3:])
@@ -204,9 +206,9 @@ class Resubscribed(_Return):
             if not spots:
                 return passed("it kept its subscriptions", *evidence, start)
             took = max(spots).at - start.at
-            seen = f"to {', '.join(wanted)} after {seconds(took)} from the {after}"
+            seen = f"to {', '.join(wanted)} after {seconds(took)} from the {after.moment}"
             return (passed if took <= self.within else failed)(seen, *evidence, start, *spots)
-        if late := scene.late(start.at, self.within, after):
+        if late := scene.late(start.at, self.within, after.moment):
             return failed(
                 f"not to {', '.join(lacking)} {late}",
                 *evidence,

@@ -1,0 +1,145 @@
+"""What is judged without being asked: a client came, each phase was entered, each fault struck."""
+
+from typing import Any
+
+from chaosproxy.expectations import Outcome
+from chaosproxy.verdict import Row
+from tests.expectations.trial import CLIENT, S, Trial
+
+CALM: dict[str, Any] = {"name": "calm", "lasts": "1s"}
+CUT: dict[str, Any] = {"name": "cut", "lasts": "2s", "rules": ["reset"]}
+WELL: dict[str, Any] = {"name": "well"}
+
+
+def row(trial: Trial, name: str, *, is_over: bool = False) -> Row:
+    return next(row for row in trial.verdict(is_over=is_over).rows if row.name == name)
+
+
+class TestClients:
+    def test_none_is_a_failure_once_the_run_is_over(self) -> None:
+        trial = Trial(CALM)
+        assert row(trial, "a client came").outcome is Outcome.OPEN
+        found = row(trial, "a client came", is_over=True)
+        assert found.outcome is Outcome.FAILED
+        assert found.seen.startswith("no client was seen: does it connect to the proxy")
+
+    def test_a_probe_is_no_client(self) -> None:
+        trial = Trial(CALM)
+        trial.network.connect().fin(CLIENT)
+        assert row(trial, "a client came", is_over=True).outcome is Outcome.FAILED
+
+    def test_they_are_counted(self) -> None:
+        trial = Trial(CALM, identify={"query": "client"})
+        trial.connect(client="a")
+        assert row(trial, "a client came").seen == "1 attempt"
+        trial.connect(client="b")
+        assert row(trial, "a client came").seen == "2 clients, 2 attempts"
+
+
+class TestPhases:
+    def test_each_must_be_entered(self) -> None:
+        trial = Trial(CALM, CUT, WELL)
+        trial.connect()
+        assert (row(trial, "phases").outcome, row(trial, "phases").seen) == (Outcome.OPEN, "never entered: cut, well")
+        trial.wait(3 * S)
+        assert (row(trial, "phases").outcome, row(trial, "phases").seen) == (Outcome.PASSED, "all 3 entered")
+
+    def test_a_run_that_ends_early_names_those_that_were_not(self) -> None:
+        trial = Trial(CALM, CUT, WELL)
+        trial.connect()
+        trial.wait(2 * S)
+        assert row(trial, "phases", is_over=True).seen == "never entered: well"
+
+    def test_one_that_did_not_end_as_it_should_is_a_failure(self) -> None:
+        trial = Trial({"name": "joining", "until": {"subscribed": 2, "within": "5s"}}, WELL)
+        trial.connect("news")
+        trial.wait(5 * S)
+        found = row(trial, "phases")
+        assert (found.outcome, found.seen) == (Outcome.FAILED, "phase joining did not end: 1 of 2 subscribed")
+
+    def test_without_phases_there_is_no_such_row(self) -> None:
+        assert [row.name for row in Trial().verdict().rows] == ["a client came"]
+
+
+class TestFaults:
+    def test_one_that_strikes_is_exercised(self) -> None:
+        trial = Trial(CALM, CUT, WELL)
+        trial.connect()
+        assert row(trial, "reset struck").outcome is Outcome.OPEN
+        trial.wait(1 * S)
+        assert (row(trial, "reset struck").outcome, row(trial, "reset struck").seen) == (Outcome.PASSED, "once")
+
+    def test_one_that_never_does_is_not_and_that_fails(self) -> None:
+        trial = Trial(CALM, {**CUT, "rules": [{"drop": {}, "when": {"event": "never"}}]}, {**WELL, "lasts": "1s"})
+        trial.connect()
+        trial.wait(3 * S)
+        assert row(trial, "drop struck").outcome is Outcome.OPEN
+        trial.wait(1 * S)
+        found = row(trial, "drop struck")
+        assert (found.outcome, found.seen) == (Outcome.FAILED, "not exercised: it never struck")
+        assert found.about == "phase cut"
+
+    def test_one_that_was_kept_from_striking_says_by_what(self) -> None:
+        silent = {"id": "silent", "half_open": {"hits": "live"}}
+        closed = {**CUT, "rules": [silent, {"close": "4200"}]}
+        trial = Trial(CALM, {"name": "silence", "lasts": "1s", "rules": [silent]}, closed, WELL)
+        trial.connect()
+        trial.wait(3 * S)
+        found = row(trial, "close struck", is_over=True)
+        assert found.seen == "not exercised: the connection is half-open: nothing leaves"
+
+    def test_a_closed_listener_is_a_strike(self) -> None:
+        trial = Trial(CALM, {**CUT, "rules": ["refuse"]}, WELL)
+        trial.connect()
+        trial.wait(1 * S)
+        assert (row(trial, "refuse struck").outcome, row(trial, "refuse struck").seen) == (
+            Outcome.PASSED,
+            "the listener was closed",
+        )
+
+    def test_a_rule_that_goes_on_in_the_next_phase_is_one(self) -> None:
+        slow = {"id": "slow", "latency": {"delay": "10ms"}}
+        trial = Trial({"name": "one", "lasts": "1s", "rules": [slow]}, {"name": "two", "rules": [slow]})
+        trial.connect("news")
+        assert [each.title for each in trial.verdict().rows if "struck" in each.name] == ["latency struck (rule slow)"]
+
+
+class TestEnd:
+    def test_a_run_is_finished_when_the_timeline_is_over_and_nothing_is_open(self) -> None:
+        trial = Trial(CALM, CUT, WELL, expect={"reconnected_within": "5s"})
+        trial.connect()
+        trial.wait(4 * S)
+        assert not trial.verdict().is_finished
+        trial.connect()
+        verdict = trial.verdict()
+        assert verdict.is_finished
+        assert verdict.has_passed
+
+    def test_it_is_not_while_another_phase_is_to_come(self) -> None:
+        trial = Trial(CALM, CUT, {**WELL, "lasts": "9s"}, expect={"reconnected_within": "5s"})
+        trial.connect()
+        trial.wait(3500 * S // 1000)
+        trial.connect()
+        assert not trial.verdict().is_finished
+        trial.wait(9 * S)
+        assert trial.verdict().is_finished
+
+    def test_what_holds_has_passed_in_the_end(self) -> None:
+        trial = Trial(CALM, WELL, expect="one_connection")
+        trial.connect()
+        trial.wait(2 * S)
+        assert [each.outcome for each in trial.verdict().rows] == [Outcome.PASSED, Outcome.PASSED, Outcome.HOLDS]
+        assert trial.verdict(is_over=True).has_passed
+
+
+def test_an_outage_made_by_hand_is_judged_as_one_of_the_profile() -> None:
+    from tests.virtual import live_rule
+
+    trial = Trial(expect={"reconnected_within": "2s", "after": "fault"})
+    trial.connect()
+    trial.wait(1 * S)
+    trial.network.add(live_rule("reset"))
+    trial.wait(1 * S)
+    trial.connect()
+    assert trial.row.seen == "after 1.0 s from the fault"
+    assert trial.outcome is Outcome.PASSED
