@@ -106,7 +106,7 @@ class Attempt:
     @property
     def is_counted(self) -> bool:
         """Whether a client wanted a connection: it asked for one, or a fault kept it from asking."""
-        return self.asked is not None or (bool(self.strikes) and not self.is_plain)
+        return bool(self.asked or self.opened) or (bool(self.strikes) and not self.is_plain)
 
     @property
     def left(self) -> Departure | None:
@@ -191,6 +191,8 @@ class History:
 
     def __init__(self) -> None:
         self.attempts: dict[int, Attempt] = {}
+        self._by_client: dict[str, list[Attempt]] = {}
+        self._nobodys: dict[int, Attempt] = {}  # those of which no request came
         self.visits: list[Visit] = []
         self.is_timeline_over = False
         self.strikes: dict[str, list[Strike]] = {}  # by rule, the first few
@@ -203,8 +205,8 @@ class History:
         self.left_out = 0  # attempts and messages beyond the bounds
         self._tracked_count = 0
 
-    def hear(self, spot: Spot, number: int | None, event: Event) -> None:
-        """Something happened, on an attempt (by its number) or to the proxy."""
+    def hear(self, spot: Spot, number: int | None, client: str | None, event: Event) -> None:
+        """Something happened: to the proxy, or on an attempt; by its number, with its client's key once known."""
         if number is None:
             self._hear_of_proxy(spot, event)
             return
@@ -216,6 +218,11 @@ class History:
                 self.left_out += 1
                 return
             attempt = self.attempts[number] = Attempt(number, spot)
+            self._nobodys[number] = attempt
+        if client is not None and attempt.client is None:
+            attempt.client = client
+            del self._nobodys[number]
+            self._by_client.setdefault(client, []).append(attempt)
         self._hear_of_attempt(spot, attempt, event)
 
     def _hear_of_proxy(self, spot: Spot, event: Event) -> None:
@@ -243,8 +250,8 @@ class History:
 
     def _hear_of_attempt(self, spot: Spot, attempt: Attempt, event: Event) -> None:
         match event:
-            case Asked(client, connection):
-                attempt.client, attempt.connection, attempt.asked = client, connection, spot
+            case Asked(_, connection):
+                attempt.connection, attempt.asked = connection, spot
             case Requested() if attempt.asked is None:
                 attempt.is_plain = True
             case Answered(status) if status != 101:
@@ -301,16 +308,14 @@ class History:
     @property
     def clients(self) -> list[str]:
         """The keys of all clients that have asked for a connection, in the order in which they came."""
-        return list(dict.fromkeys(each.client for each in self.attempts.values() if each.client is not None))
+        return list(self._by_client)
 
     def attempts_of(self, client: str) -> list[Attempt]:
         """A client's attempts, in order; with one client on the wire, also those of which no request came."""
-        is_alone = self.clients == [client]
-        return [
-            each
-            for each in self.attempts.values()
-            if each.is_counted and (each.client == client or (is_alone and each.client is None))
-        ]
+        own = self._by_client.get(client, [])
+        if len(self._by_client) == 1 and self._nobodys:
+            own = sorted([*own, *self._nobodys.values()], key=lambda attempt: attempt.number)
+        return [each for each in own if each.is_counted]
 
     def counted(self) -> Iterator[Attempt]:
         """All attempts to have a connection."""

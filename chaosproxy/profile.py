@@ -109,7 +109,7 @@ class Phase(Model):
 
 
 class Identify(Model):
-    """Where a request tells which client it comes from. Each client's connections are numbered on their own."""
+    """Where one can tell which client a request comes from. Each client's connections are numbered on their own."""
 
     query: str | None = None
     """A query parameter."""
@@ -117,16 +117,23 @@ class Identify(Model):
     """A request header."""
     path: Set | None = None
     """The path itself."""
+    address: Set | None = None
+    """The address from which it connects, without the port."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "Identify":
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise misuse(Misuse(f"expected exactly one of query, header or path, got {' and '.join(given) or 'none'}"))
+            got = " and ".join(given) or "none"
+            raise misuse(Misuse(f"expected exactly one of query, header, path or address, got {got}"))
         return self
 
-    def client_of(self, request: Request) -> str:
-        """The client's key; empty where the request says nothing."""
+    def client_of(self, request: Request | None, peer: str) -> str:
+        """The client's key; empty where nothing says who it is."""
+        if self.address:
+            return peer.rpartition(":")[0]
+        if request is None:
+            return ""
         if self.query is not None:
             return (parse_qs(request.query).get(self.query) or [""])[0]
         if self.header is not None:

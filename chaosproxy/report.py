@@ -24,6 +24,7 @@ class Judged(NamedTuple):
     digest: str
     rows: tuple[Row, ...]
     evidence: dict[int, str]  # records as JSON, by number
+    clients: list[Any]  # see observations
     repeat: int = 0  # which of several runs it is, from 1; 0 where there is one
 
     @property
@@ -131,6 +132,7 @@ def _run(judged: Judged) -> dict[str, Any]:
         "seconds": round(judged.took / SECOND, 3),
         "digest": judged.digest,
         "passed": judged.has_passed,
+        "clients": judged.clients,
         "rows": [row_as_json(row, judged.evidence) for row in judged.rows],
     }
 

@@ -47,6 +47,7 @@ class Session(Endings):
         super().__init__(tally, now)
         self.number = number  # of the attempt, in the order of accepts
         self.accepted_at = now
+        self.peer = ""  # the client's address
         self.was_answered = False  # by something else than 101
         self.is_delayed = False  # its dial has waited for the cap
         self.directions = tuple(

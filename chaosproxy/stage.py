@@ -5,6 +5,7 @@ from time import monotonic_ns
 
 from .digest import Digester, RunDigest
 from .journal import Journal, Sink
+from .observations import Json, tell_clients
 from .observe import Clients
 from .profile import EMPTY, Profile
 from .proxy import Proxy
@@ -58,6 +59,11 @@ class Stage:
         assert self.judge, "only a stage that is judged keeps what a verdict needs"
         return self.judge.verdict(monotonic_ns(), is_over=is_over)
 
+    def observations(self) -> list[Json]:
+        """What clients did, as data."""
+        assert self.judge, "only a stage that is judged keeps what is observed"
+        return tell_clients(self.judge, monotonic_ns())
+
     def story(self) -> list[str]:
         """What is digested, line by line, to tell where two runs part."""
         assert self._digester, "only a stage that is judged is digested"
@@ -72,6 +78,9 @@ class Stage:
         for each in (told, *self.clients.tell(told)):
             seq = self.journal.tell(each)
             if self.judge:
-                self.judge.hear(each.at, seq, each.session.number if each.session else None, each.event)
+                session = each.session
+                attempt = session.number if session else None
+                client = session.client if session and session.connection else None
+                self.judge.hear(each.at, seq, attempt, client, each.event)
             for listener in self.listeners:
                 listener(each)

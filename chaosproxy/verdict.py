@@ -56,9 +56,9 @@ class Judge:
         self.history = History()
         self._started_at = started_at
 
-    def hear(self, at: int, seq: int, attempt: int | None, event: Event) -> None:
-        """Something happened; `seq` is the number of the journal's record that says so."""
-        self.history.hear(Spot(at, seq), attempt, event)
+    def hear(self, at: int, seq: int, attempt: int | None, client: str | None, event: Event) -> None:
+        """Something happened; `seq` is the number of the journal's record that says so (see History.hear)."""
+        self.history.hear(Spot(at, seq), attempt, client, event)
 
     @property
     def is_timeline_done(self) -> bool:
@@ -81,6 +81,10 @@ class Judge:
             rows.append(Row("all was seen", "", Outcome.FAILED, seen))
         is_open = any(row.outcome is Outcome.OPEN for row in rows)
         return Verdict(tuple(rows), is_finished=self.is_timeline_done and not is_open)
+
+    def scene(self, now: int) -> Scene:
+        """What there is to be seen, without a judgement."""
+        return self._scene(now, False)
 
     # -- what is judged without being asked -------------------------------------------------------------------------
 

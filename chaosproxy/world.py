@@ -157,6 +157,7 @@ class World:
         session = kind(self._attempts, self._limits, self._reading, self.tally, now)
         session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
+        session.peer = peer
         session.events.append(Accepted(peer))
         at_accept = [active for active in self._active.values() if Moment.ACCEPT in active.rule.fault.acts_at]
         links = [self._link(active, session) for active in at_accept]
@@ -312,7 +313,7 @@ class World:
         """A complete upgrade request has come."""
         request = session.request  # None where it is opaque
         self._start(now)
-        client = self._identify(request)
+        client = self._identify(session)
         self._connections[client] = number = self._connections.get(client, 0) + 1
         self.totals.connections += 1
         mask = int(Dice(self.seed, ("mask", client, number)).throw() * 2**32).to_bytes(4, "big")
@@ -344,7 +345,7 @@ class World:
         """A plain request: it has no number, and what opens and closes does not concern it."""
         request = session.request
         assert request is not None
-        client = self._identify(request)
+        client = self._identify(session)
         asked = Requested(client, request.method.decode(), request.path, request.names)
         self.told.append(Told(now, session, asked))
         self._relink_plain(session)
@@ -376,9 +377,9 @@ class World:
         question = request.without(b"sec-websocket-extensions") if strips else request.raw
         return with_host(question, self.options.host) if self.options.host else question
 
-    def _identify(self, request: Request | None) -> str:
+    def _identify(self, session: Session) -> str:
         identify = self.profile.identify
-        return "" if identify is None or request is None else identify.client_of(request)
+        return "" if identify is None else identify.client_of(session.request, session.peer)
 
     def _dial_waiting(self, now: int) -> None:
         cap = self.options.dials_per_second_max

@@ -210,7 +210,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "identify by two things": (
         "version: 1\nidentify: {query: id, header: X-Id}\n",
-        ("2:1: identify: expected exactly one of query, header or path, got query and header",),
+        ("2:1: identify: expected exactly one of query, header, path or address, got query and header",),
     ),
     "identify by yes": ("version: 1\nidentify: {path: yes}\n", ("2:18: identify.path: expected true, got yes",)),
     "rules that are a mapping": (

@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "world",
         "sweep",
         "observe verdict",
+        "observations",
         "certificates relay sockets",
         "secured security",
         "proxy",

@@ -11,7 +11,7 @@ from chaosproxy.verdict import Row
 RECORD = json.dumps({"seq": 7, "at": 1.25, "event": "closed", "attempt": 2, "by": "rule", "how": "reset", "code": None})
 GOOD = Row("a client came", "", Outcome.PASSED, "1 attempt", (3,))
 BAD = Row("resubscribed: 5s", "phase | cut", Outcome.FAILED, "not to <news>\x1b[2J", (7, 9), is_expected=True)
-JUDGED = Judged("outage", 4, 1500 * SECOND // 1000, "abcd", (GOOD, BAD), {7: RECORD})
+JUDGED = Judged("outage", 4, 1500 * SECOND // 1000, "abcd", (GOOD, BAD), {7: RECORD}, [])
 
 
 def test_a_record_is_its_number_its_time_what_happened_and_what_it_says() -> None:

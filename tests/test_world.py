@@ -62,6 +62,16 @@ class TestNumbers:
         network.connect().rst(CLIENT)
         assert network.open().session.connection == 1
 
+    def test_by_address_it_is_the_one_from_which_it_connects_without_the_port(self) -> None:
+        network = Network(profile(identify={"address": "true"}))
+        numbers = []
+        for peer in ("10.0.0.1:5", "10.0.0.2:5", "10.0.0.1:6", "[::1]:7"):
+            session = network.world.accept(peer, network.now)
+            session.receive(CLIENT, request(), network.now)
+            network.world.settle(session, network.now)
+            numbers.append((session.client, session.connection))
+        assert numbers == [("10.0.0.1", 1), ("10.0.0.2", 1), ("10.0.0.1", 2), ("[::1]", 1)]
+
     @pytest.mark.parametrize("identify", [{"query": "me"}, {"header": "X-Me"}, {"path": "true"}])
     def test_each_client_has_numbers_of_its_own(self, identify: dict[str, str]) -> None:
         network = Network(profile(identify=identify))

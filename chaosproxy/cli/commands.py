@@ -22,6 +22,7 @@ from .. import library
 from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
 from ..demo.show import demo as play_demo
+from ..expectations import EXPECTATIONS
 from ..faults import FAULTS
 from ..problems import escape, nearest, show
 from ..profile import Profile
@@ -213,6 +214,23 @@ def faults(name: str | None) -> int:
     else:
         meant = "".join(f"; did you mean {near}?" for near in nearest(name, FAULTS)[:1])
         raise Trouble(f"unknown fault {show(name)}{meant or '; chaosproxy faults lists them'}", ExitCode.USAGE)
+    return ExitCode.OK
+
+
+@cli.command()
+@click.argument("name", required=False)
+def expectations(name: str | None) -> int:
+    """List what a profile may expect of clients, or describe one expectation."""
+    if name is None:
+        for line in reference.expectations_overview().splitlines():
+            echo(line)
+        click.echo("\nmore: chaosproxy expectations NAME", err=True)
+    elif name in EXPECTATIONS:
+        click.echo(reference.describe_expectation(EXPECTATIONS[name]))
+    else:
+        meant = "".join(f"; did you mean {near}?" for near in nearest(name, EXPECTATIONS)[:1])
+        remedy = meant or "; chaosproxy expectations lists them"
+        raise Trouble(f"unknown expectation {show(name)}{remedy}", ExitCode.USAGE)
     return ExitCode.OK
 
 

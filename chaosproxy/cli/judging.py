@@ -185,6 +185,7 @@ class _Run:
             digest=self._stage.digest().whole,
             rows=rows,
             evidence={seq: text for seq in named if (text := self._stage.journal.line(seq))},
+            clients=self._stage.observations(),
             repeat=number,
         )
 

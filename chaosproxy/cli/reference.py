@@ -1,6 +1,6 @@
-"""The reference of faults, made from their classes: for the terminal, and as the README's table.
+"""The reference of faults and expectations, made from their classes: for the terminal, and as the README's tables.
 
-python -m chaosproxy.cli.reference README.md     writes the table anew between its markers
+python -m chaosproxy.cli.reference README.md     writes the tables anew between their markers
 """
 
 from collections.abc import Iterator
@@ -8,16 +8,17 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 
+from ..expectations import EXPECTATIONS, After, Expectation
 from ..faults import FAULTS, Fault, Moment
 from ..profile_yaml import example
 from ..units import Duration, Hex, Rate, Share, Size, format_duration
 
 COLUMNS = 80
-BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
+_TABLES = ("faults", "expectations")
 
 
 def overview() -> str:
@@ -41,20 +42,47 @@ def describe(fault: type[Fault]) -> str:
         parts += _fact("tcp", "also on tcp:// upstreams")
     if fault.shorthand:
         parts.append(f"  short   `{fault.name}: VALUE` is `{fault.name}: {{{fault.shorthand}: VALUE}}`")
-    options = list(_options(fault))
-    if options:
-        parts += ["", "  options:"]
-        width = max(len(name) for name, _, _ in options)
-        for name, kind, about in options:
-            parts.append(f"    {name:<{width}}  {kind}")
-            indent = " " * (width + 8)
-            parts += wrap(about, COLUMNS, initial_indent=indent, subsequent_indent=indent)
-    parts += ["", "  example:", *(f"    {line}" for line in example(fault).rstrip().splitlines())]
+    parts += [
+        *_options_table(fault),
+        "",
+        "  example:",
+        *(f"    {line}" for line in example(fault).rstrip().splitlines()),
+    ]
     return "\n".join(parts)
 
 
+def expectations_overview() -> str:
+    """One line per expectation."""
+    width = max(map(len, EXPECTATIONS))
+    return "\n".join(f"{name:<{width}}  {kind.help()}" for name, kind in EXPECTATIONS.items())
+
+
+def describe_expectation(kind: type[Expectation]) -> str:
+    """All there is to know about one expectation."""
+    parts = [kind.name, "", *(f"  {line.strip()}".rstrip() for line in (kind.__doc__ or "").strip().splitlines()), ""]
+    if kind.default_after:
+        others = "" if kind.default_after is After.FAULT else "; after: fault, detected or heal chooses another moment"
+        parts += _fact("time", f"runs from the {kind.default_after.moment}{others}")
+    parts += _fact("about", "phase: NAME, the outage or the phase behind it; client: KEY; every one without them")
+    if kind.needs_protocol:
+        parts += _fact("needs", "protocol: at the top of the profile")
+    if kind.shorthand:
+        parts.append(f"  short   `{kind.name}: VALUE` is `{kind.name}: {{{kind.shorthand}: VALUE}}`")
+    parts += [*_options_table(kind), "", "  example:", "    expect:", f"      - {kind.example}"]
+    return "\n".join(parts)
+
+
+def expectations_table() -> str:
+    """The README's table of expectations."""
+    rows = ["| expectation | what it says | options |", "|---|---|---|"]
+    for name, kind in EXPECTATIONS.items():
+        options = ", ".join(f"`{option}`" for option in kind.model_fields) or "none"
+        rows.append(f"| `{name}` | {kind.help()} | {options} |")
+    return "\n".join(rows)
+
+
 def markdown_table() -> str:
-    """The README's table."""
+    """The README's table of faults."""
     rows = ["| family | fault | what it does | options | heals |", "|---|---|---|---|---|"]
     for name, fault in FAULTS.items():
         options = ", ".join(f"`{field.alias or option}`" for option, field in fault.model_fields.items()) or "none"
@@ -62,12 +90,28 @@ def markdown_table() -> str:
     return "\n".join(rows)
 
 
-def with_table(readme: str) -> str:
-    """The README with its table as the classes have it now."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    assert rest and after, f"the README needs {BEGIN} and {END}"
-    return f"{before}{BEGIN}\n{markdown_table()}\n{END}{after}"
+def with_tables(readme: str) -> str:
+    """The README with its tables as the classes have them now."""
+    for name, table in zip(_TABLES, (markdown_table(), expectations_table()), strict=True):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        assert rest and after, f"the README needs {begin} and {end}"
+        readme = f"{before}{begin}\n{table}\n{end}{after}"
+    return readme
+
+
+def _options_table(model: type[BaseModel]) -> list[str]:
+    options = list(_options(model))
+    if not options:
+        return []
+    lines = ["", "  options:"]
+    width = max(len(name) for name, _, _ in options)
+    for name, kind, about in options:
+        lines.append(f"    {name:<{width}}  {kind}")
+        indent = " " * (width + 8)
+        lines += wrap(about, COLUMNS, initial_indent=indent, subsequent_indent=indent)
+    return lines
 
 
 def _fact(name: str, value: str) -> list[str]:
@@ -79,11 +123,11 @@ def _moments(fault: type[Fault]) -> str:
     return "; ".join([*moments, "on plain requests, with when: {request: http}"] if fault.acts_on_http else moments)
 
 
-def _options(fault: type[Fault]) -> Iterator[tuple[str, str, str]]:
+def _options(model: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
     """Name, kind with default, and description of each option."""
-    schema = fault.model_json_schema()
+    schema = model.model_json_schema()
     known = schema.get("$defs", {})
-    fields = {field.alias or name: field for name, field in fault.model_fields.items()}
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for name, option in schema.get("properties", {}).items():
         field = fields[name]
         kind = _kind(option, known)
@@ -153,5 +197,5 @@ _KINDS_BY_PATTERN = {
 
 
 def update(path: Path) -> None:
-    """Write the table of a README anew, between its markers."""
-    path.write_text(with_table(path.read_text()))
+    """Write the tables of a README anew, between their markers."""
+    path.write_text(with_tables(path.read_text()))

@@ -65,7 +65,7 @@ class States(Expectation):
 
 
 class Marked(Expectation):
-    """A client, or its test, has set this mark, with `chaos.mark(name)` of chaosproxy.js."""
+    """A client, or its test, has set this mark, with `mark(name)` of chaosproxy.js or over the API."""
 
     name = "marked"
     shorthand = "mark"

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from chaosproxy.cli import reference
+from chaosproxy.expectations import EXPECTATIONS
 from chaosproxy.faults import FAULTS
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -10,7 +11,7 @@ README = Path(__file__).parent.parent.parent / "README.md"
 
 def test_the_readme_has_the_faults_as_they_are() -> None:
     text = README.read_text()
-    assert text == reference.with_table(text), "run: make docs"
+    assert text == reference.with_tables(text), "run: make docs"
 
 
 def test_the_overview_has_every_fault() -> None:
@@ -44,4 +45,18 @@ def test_what_also_acts_on_tcp_upstreams_says_so() -> None:
 
 def test_a_readme_without_markers_is_not_overwritten() -> None:
     with pytest.raises(AssertionError, match="needs"):
-        reference.with_table("# chaosproxy\n")
+        reference.with_tables("# chaosproxy\n")
+
+
+def test_the_overview_of_expectations_has_every_one() -> None:
+    assert [line.split()[0] for line in reference.expectations_overview().splitlines()] == list(EXPECTATIONS)
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_an_expectation_is_described_in_full(name: str) -> None:
+    kind = EXPECTATIONS[name]
+    said = " ".join(reference.describe_expectation(kind).split())
+    assert kind.help() in said
+    assert kind.example in said
+    for field in kind.model_fields.values():
+        assert " ".join((field.description or "").split()) in said
