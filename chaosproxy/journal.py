@@ -20,8 +20,9 @@ from pydantic import JsonValue
 from . import __version__
 from .events import Event
 from .profile import Profile
+from .recording import header_of
 from .wire.frames import Side
-from .world import Told
+from .world import DEFAULTS, Options, Told
 
 FORMAT = 1
 TAIL_RECORDS_MAX = 10_000
@@ -62,6 +63,7 @@ class Journal:
         seed: int,
         file: Sink | None = None,
         *,
+        options: Options = DEFAULTS,
         on_trouble: Callable[[str], None] = lambda problem: None,
         clock: Callable[[], int] = monotonic_ns,
         tail_records_max: int = TAIL_RECORDS_MAX,
@@ -84,6 +86,7 @@ class Journal:
                 "digest": profile.digest,
                 "seed": seed,
                 "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **header_of(profile, options, seed),
             }
         )
         if self._outlet:
@@ -108,6 +111,11 @@ class Journal:
     def note(self, kind: str, **fields: JsonValue) -> None:
         """Record something about the proxy's surroundings that is no event of a connection."""
         self._add(self._clock(), kind, fields)
+
+    def record(self, record: Record) -> None:
+        """Write an input of a recorded run. It holds what peers said, so it goes to the file and to no follower."""
+        if self._outlet:
+            self._outlet.write(_encode(record))
 
     def _add(self, at: int, kind: str, fields: Record) -> None:
         self.last += 1

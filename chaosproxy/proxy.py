@@ -38,6 +38,9 @@ RETRY_S = 0.5  # how long accepting pauses at least, once it could not go on
 SPARE_DESCRIPTORS = 64  # left for the control side, the journal and dials under way
 
 
+MakeWorld = Callable[[Profile, Options, int], World]
+
+
 class Hindrance(NamedTuple):
     """Why we don't listen although the world wants it, and what is said when it is over."""
 
@@ -59,6 +62,7 @@ class Proxy:
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
         security: Security = PLAIN,
+        make_world: MakeWorld = World,
     ) -> None:
         spoken = upstream if isinstance(upstream, Upstream) else Upstream(upstream)
         self.upstream = spoken.address
@@ -67,7 +71,7 @@ class Proxy:
         if spoken.is_opaque:
             check_opaque(profile)
             options = options._replace(is_opaque=True)
-        self.world = World(profile, options, monotonic_ns())
+        self.world = make_world(profile, options, monotonic_ns())
         self.port = 0
         self._on_told = on_told
         self._relays: set[Relay] = set()

@@ -4,7 +4,7 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -117,6 +117,7 @@ class World:
         self._opened = 0  # since the phase began
         self._closed = 0
         self._blows = Blows()
+        self._make_link: Callable[..., Link] = Link
         self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -526,7 +527,7 @@ class World:
 
     def _link(self, active: _Active, session: Session) -> Link:
         place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
-        return Link(active.rule, self.seed, place, active.since, active.shared)
+        return self._make_link(active.rule, self.seed, place, active.since, active.shared)
 
     def _take_steps(self) -> list[Step]:
         steps, self.steps = self.steps, []

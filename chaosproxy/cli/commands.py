@@ -46,6 +46,7 @@ from .options import (
     server_options,
 )
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
+from .replay import replay_command
 from .run import Settings, run
 from .secure import host_header, tls_options
 from .terminal import echo, say
@@ -89,6 +90,12 @@ def cli(context: click.Context) -> None:
 )
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
+@option(
+    "--journal-bytes",
+    is_flag=True,
+    help="Every byte too, so that `chaosproxy replay` can repeat the run. It holds all that clients and server said, "
+    "secrets as well, and without TLS: mind who gets it.",
+)
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
 @option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
@@ -115,6 +122,8 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         raise click.UsageError("the server is named twice, as the argument and by --upstream")
     if upstream is None:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
+    if given["journal_bytes"] and given["journal"] is None:
+        raise click.UsageError("--journal-bytes needs a journal to write to: add --journal FILE")
     host = host_header(given["host"], upstream)
     options = Options(given["seed"], given["dials_per_second"], given["journal_frames"], host=host)
     return Settings(
@@ -128,6 +137,7 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         token=given["token"],
         client_token=given["client_script_token"],
         journal=given["journal"],
+        records_bytes=given["journal_bytes"],
         grace_s=given["grace"],
         checks_upstream=given["check_upstream"],
         owns_server=given["i_own_this_server"],
@@ -253,6 +263,9 @@ def health(control: Address | None) -> int:
         connection.close()
     click.echo(escape(words) or answer.status)
     return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
+
+
+cli.add_command(replay_command)
 
 
 def main() -> None:

@@ -22,12 +22,13 @@ from ..observe import Clients
 from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
-from ..proxy import Proxy
+from ..proxy import MakeWorld, Proxy
+from ..recording import RecordedWorld
 from ..rule import Rule
 from ..security import PLAIN, Security
 from ..sockets import Address, Upstream
 from ..wire.tls import FAILED, explain
-from ..world import DIALS_PER_SECOND_MAX, Options, Told
+from ..world import DIALS_PER_SECOND_MAX, Options, Told, World
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
 from .greeting import greeting, no_client_yet, trust
 from .narrate import CONTAINER_REMEDY, Narrator
@@ -57,6 +58,8 @@ class Settings(NamedTuple):
     checks_upstream: bool
     owns_server: bool
     is_verbose: bool
+    records_bytes: bool = False
+    make_world: MakeWorld = World
 
 
 Say = Callable[[str], None]
@@ -188,13 +191,23 @@ class _Stage:
         self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose, self._has_message_rules)
         seed = settings.profile.seed if settings.options.seed is None else settings.options.seed
         file = _open_journal(settings.journal) if settings.journal is not None else None
-        self._journal = Journal(settings.profile, seed, file, on_trouble=lambda problem: say(f"warning: {problem}"))
+        options = settings.options._replace(is_opaque=settings.upstream.is_opaque)
+        self._journal = Journal(
+            settings.profile, seed, file, options=options, on_trouble=lambda problem: say(f"warning: {problem}")
+        )
         self._metrics = Metrics(self._journal)
-        self.proxy = Proxy(settings.upstream, settings.listen, settings.profile, settings.options, self._tell, security)
+        self.proxy = Proxy(
+            settings.upstream, settings.listen, settings.profile, options, self._tell, security, self._make_world
+        )
         is_read = settings.profile.protocol is not None and not settings.options.is_opaque
         self._clients = Clients(has_protocol=is_read)
         self._metrics.watch(self.proxy, self._clients)
         self._control, self._token = self._make_control(fence)
+
+    def _make_world(self, profile: Profile, options: Options, now: int) -> World:
+        if self._settings.records_bytes:
+            return RecordedWorld(profile, options, now, self._journal.record)
+        return self._settings.make_world(profile, options, now)
 
     def _make_control(self, fence: Fence) -> tuple[ControlServer | None, str]:
         """The control server, and the token if we had to make one up."""
@@ -247,6 +260,8 @@ class _Stage:
         await self.proxy.abort()
         if self._control:
             await self._control.stop()
+        if isinstance(self.proxy.world, RecordedWorld):
+            self.proxy.world.finish()
 
     def _has_message_rules(self) -> bool:
         return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
