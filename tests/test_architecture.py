@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "chaosproxy"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "units wire words",
+        "recovery units wire words",
         "json_values pacing tally",
         "effects events problems",
         "protocols",
@@ -36,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "world",
         "recording",
         "replay",
-        "script",
+        "script simulate",
         "observe",
         "certificates relay sockets",
         "secured security",

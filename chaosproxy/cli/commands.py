@@ -49,6 +49,7 @@ from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
 from .replay import replay_command
 from .run import Settings, run
 from .secure import host_header, tls_options
+from .simulate import simulate_command
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble
 
@@ -265,6 +266,7 @@ def health(control: Address | None) -> int:
     return ExitCode.OK if answer.status == 200 else ExitCode.FAILED
 
 
+cli.add_command(simulate_command)
 cli.add_command(replay_command)
 
 
