@@ -229,8 +229,8 @@ class PusherClient(WebClient):
     """As pusher-js 8 with `enabledTransports: ['ws']` and its default timeouts.
 
     Attempts are made 15, 30, 60, 60 … s apart, and one that fails before the 101 is waited out. What follows a close is
-    by its code; a silent link is asked after the activity timeout, and given up after another 30 s. Once a connection has
-    ended without a close frame before it was 240 s old, later ones are asked sooner: after half of its age, 10 s at least.
+    by its code; a silent link is asked after the activity timeout, and given up after another 30 s. Once a connection
+    younger than 240 s has ended without a close frame, later ones are asked sooner: after half its age, 10 s at least.
     """
 
     UNAVAILABLE_TIME = 10 * SECOND

@@ -9,7 +9,7 @@ from ..events import Event, Healed, Listening, PhaseEntered, Struck, Suppressed
 from ..faults import Moment
 from ..profile import BoundRule, Phase, Profile
 from ..session import Session
-from ..units import MILLISECOND, SECOND, format_duration
+from ..units import SECOND, format_duration
 from ..wire.frames import Side
 from ..world import Options, Told
 from .clients import Client, PlainClient, PusherClient, Requester, StreamClient
@@ -121,12 +121,13 @@ class _Play:
         """Why to stop now: nothing more to say where it is well, a note otherwise; None to go on."""
         network, timeline = self._network, self._network.world.timeline
         next_at = network.next_at
-        if next_at == NEVER or next_at > self._at_most:
-            if not timeline.is_over and self._profile.phases:
-                return f"stopped at {_offset(network.now)}, before the end of the timeline"
-            return ""
+        if next_at > self._at_most:
+            self._pass(network.now if next_at == NEVER else self._at_most)
+            is_early = self._profile.phases and not timeline.is_over
+            return f"stopped after {format_duration(self._at_most)}, before the end of the timeline" if is_early else ""
         if not self._profile.phases:
-            return "there are no phases: the rules hold for ever" if next_at > FOREVER else None
+            is_enough = next_at > FOREVER and self._pass(FOREVER)
+            return "there are no phases: the rules hold for ever" if is_enough else None
         if timeline.is_over:
             waited = next_at - timeline.entered_at
             is_calm = waited >= CALM and all(client.is_settled for client in self._clients)
@@ -137,15 +138,21 @@ class _Play:
         if self._profile.repeat == "forever" and timeline.visit > ROUNDS * len(self._profile.phases):
             return f"the phases are repeated for ever: {ROUNDS} rounds were played"
         if timeline.deadline is None:
-            return self._reason_in_endless(phase, next_at - timeline.entered_at)
+            return self._reason_in_endless(phase, next_at)
         return None
 
-    def _reason_in_endless(self, phase: Phase, waited: int) -> str | None:
+    def _pass(self, at: int) -> bool:
+        """Let time pass in which nothing happens."""
+        self._network.now = max(self._network.now, at)
+        return True
+
+    def _reason_in_endless(self, phase: Phase, next_at: int) -> str | None:
         """A phase that time does not end: wait for what it waits for, and step on by hand when that is too long."""
-        if phase.until is None:
-            return f"phase {phase.name} never ends: its rules hold for ever" if waited > FOREVER else None
-        is_by_hand = phase.until.condition == "step"
-        if waited > (FOREVER if is_by_hand else PATIENCE):
+        is_by_hand = phase.until is None or phase.until.condition == "step"
+        limit = self._network.world.timeline.entered_at + (FOREVER if is_by_hand else PATIENCE)
+        if next_at > limit and self._pass(limit):
+            if phase.until is None:
+                return f"phase {phase.name} never ends: its rules hold for ever"
             why = "waits for a step by hand"
             if not is_by_hand:
                 progress = self._network.world.timeline.progress(self._network.world.standing)
@@ -201,7 +208,7 @@ class _Play:
 
     def _enter(self, event: PhaseEntered) -> None:
         self._close_phase()
-        phase = self._network.world.timeline.phase
+        phase = next((each for each in self._profile.phases if each.name == event.phase), None)
         if phase is None:
             self._tell("timeline", f"it is over ({event.reason}): no rules from here on")
             return
@@ -264,7 +271,3 @@ def _why_not(rule: BoundRule) -> str:
     if given := rule.when.given(*type(rule.when).model_fields):
         return f"nothing met its when: ({', '.join(given)})"
     return "it had nothing to slow down" if rule.fault.is_pacing else "what it acts on did not come"
-
-
-def _offset(at: int) -> str:
-    return f"{at // MILLISECOND / 1000:.3f}s"
