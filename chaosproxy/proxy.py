@@ -26,7 +26,7 @@ from .session import Session
 from .sockets import LOOPBACK, Address, Upstream, bind, reach, words
 from .wire.frames import Side
 from .wire.tls import Channel
-from .world import DEFAULTS, Options, Step, Told, World
+from .world import DEFAULTS, MakeWorld, Options, Step, Told, World
 
 __all__ = ["LOOPBACK", "Address", "Proxy", "Upstream"]
 
@@ -36,9 +36,6 @@ DIAL_TIME_S = 10.0
 SWEEP_S = 0.1
 RETRY_S = 0.5  # how long accepting pauses at least, once it could not go on
 SPARE_DESCRIPTORS = 64  # left for the control side, the journal and dials under way
-
-
-MakeWorld = Callable[[Profile, Options, int], World]
 
 
 class Hindrance(NamedTuple):

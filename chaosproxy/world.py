@@ -544,3 +544,6 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
     return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))
+
+
+MakeWorld = Callable[[Profile, Options, int], World]

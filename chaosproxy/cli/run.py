@@ -22,13 +22,13 @@ from ..observe import Clients
 from ..opaque import profile_misfits, words_of
 from ..problems import show
 from ..profile import Profile
-from ..proxy import MakeWorld, Proxy
+from ..proxy import Proxy
 from ..recording import RecordedWorld
 from ..rule import Rule
 from ..security import PLAIN, Security
 from ..sockets import Address, Upstream
 from ..wire.tls import FAILED, explain
-from ..world import DIALS_PER_SECOND_MAX, Options, Told, World
+from ..world import DIALS_PER_SECOND_MAX, MakeWorld, Options, Told, World
 from .addresses import Owner, is_loopback, leads_to, owner_of, reachable
 from .greeting import greeting, no_client_yet, trust
 from .narrate import CONTAINER_REMEDY, Narrator

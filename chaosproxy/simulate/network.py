@@ -14,7 +14,7 @@ from ..profile import Profile
 from ..session import Session
 from ..units import MILLISECOND
 from ..wire.frames import Side
-from ..world import Options, Step, Told, World
+from ..world import MakeWorld, Options, Step, Told, World
 
 WAY = 2 * MILLISECOND  # between the proxy and a peer
 SWEEP = 100 * MILLISECOND  # how soon the proxy finds out that a peer whom it does not read has ended
@@ -223,9 +223,10 @@ class Network:
         options: Options,
         make_server: Callable[[Socket], Peer],
         on_told: Callable[[Told], None],
+        make_world: MakeWorld = World,
     ) -> None:
         self.now = 0
-        self.world = World(profile, options)
+        self.world = make_world(profile, options, 0)
         self.make_server = make_server
         self.speaks_tls = any(rule.fault.needs_tls for rule in profile.every_rule())
         self.refused = 0  # attempts that were

@@ -11,9 +11,11 @@ from ..profile import BoundRule, Phase, Profile
 from ..session import Session
 from ..units import SECOND, format_duration
 from ..wire.frames import Side
-from ..world import Options, Told
-from .clients import Client, PlainClient, PusherClient, Requester, StreamClient
+from ..world import MakeWorld, Options, Told, World
+from .clients import Client
 from .network import NEVER, Network, Peer, Socket
+from .plain_clients import PlainClient, Requester, StreamClient
+from .pusher_client import PusherClient
 from .servers import PUBLISHED, PusherServer, StreamServer, WebServer
 
 LINES_OF_A_KIND = 3  # in one phase; the rest is counted
@@ -56,13 +58,15 @@ class Story(NamedTuple):
     clients: list[ClientEnd]
 
 
-def simulate(profile: Profile, options: Options, clients: int = 1, at_most: int = AT_MOST) -> Story:
+def simulate(
+    profile: Profile, options: Options, clients: int = 1, at_most: int = AT_MOST, make_world: MakeWorld = World
+) -> Story:
     """Play a profile. The same profile, options and number of clients tell the same story, to the byte."""
-    return _Play(profile, options, clients, at_most).play()
+    return _Play(profile, options, clients, at_most, make_world).play()
 
 
 class _Play:
-    def __init__(self, profile: Profile, options: Options, clients: int, at_most: int) -> None:
+    def __init__(self, profile: Profile, options: Options, clients: int, at_most: int, make_world: MakeWorld) -> None:
         self._profile = profile
         self._options = options
         self._at_most = at_most
@@ -73,7 +77,7 @@ class _Play:
         self._in_force: dict[str, tuple[BoundRule, str]] = {}  # rules that have been, with the phase
         self._entered: set[str] = set()
         self._ids = count(1)
-        self._network = Network(profile, options, self._make_server, self._hear)
+        self._network = Network(profile, options, self._make_server, self._hear, make_world)
         self._clients = list(self._make_clients(clients))
 
     def play(self) -> Story:
