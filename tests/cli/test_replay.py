@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
+
+from chaosproxy.cli.commands import cli
+from chaosproxy.cli.trouble import Trouble
 
 from .test_commands import ACCEPTING, ASKING, CHAOSPROXY, PATIENCE_S, chaosproxy
 
@@ -114,9 +118,8 @@ def test_a_run_is_repeated_in_virtual_time_and_with_new_traffic(tmp_path: Path) 
 
 
 def test_bytes_need_a_journal() -> None:
-    ran = chaosproxy("run", "ws://a:1", "--journal-bytes")
-    assert ran.code == 2
-    assert "--journal-bytes needs a journal to write to: add --journal FILE" in ran.err
+    with pytest.raises(click.UsageError, match="--journal-bytes needs a journal to write to: add --journal FILE"):
+        cli.main(["run", "ws://a:1", "--journal-bytes"], standalone_mode=False)
 
 
 HEADER = {"journal": 1, "profile_in_full": {"version": 1}, "options": {"seed": 0, "dials_per_second_max": 200}}
@@ -135,6 +138,7 @@ def test_a_journal_that_can_not_be_used_is_told(text: str | None, message: str, 
     path = tmp_path / "journal"
     if text is not None:
         path.write_text(text)
-    ran = chaosproxy("replay", os.fspath(path))
-    assert (ran.code, ran.out) == (2, "")
-    assert message in ran.err
+    with pytest.raises(Trouble) as caught:
+        cli.main(["replay", os.fspath(path)], standalone_mode=False)
+    assert message in str(caught.value)
+    assert caught.value.code == 2

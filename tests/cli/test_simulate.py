@@ -3,6 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from chaosproxy.cli.commands import cli
+from chaosproxy.cli.trouble import Trouble
+
 from .test_commands import chaosproxy
 
 
@@ -17,12 +22,12 @@ def test_the_story_is_told_with_its_times_and_the_same_by_every_process() -> Non
     assert lines[-1] == "note: 1 attempts were refused by the closed listener"
 
 
-def test_json_has_the_same_story(tmp_path: Path) -> None:
+def test_json_has_the_same_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("version: 1\nname: mine\nphases:\n  - {name: down, lasts: 2s, rules: [{reject: 503}]}\n")
-    ran = chaosproxy("simulate", str(file), "--json", "--clients", "2", "--seed", "9", "--at-most", "2s")
-    assert (ran.code, ran.err) == (0, "")
-    story = json.loads(ran.out)
+    options = ["--json", "--clients", "2", "--seed", "9", "--at-most", "2s"]
+    assert cli.main(["simulate", str(file), *options], standalone_mode=False) == 0
+    story = json.loads(capsys.readouterr().out)
     assert (story["profile"], story["seed"], story["seconds"]) == ("mine", 9, 2.0)
     first = {"at": 0.004, "who": "timeline", "what": "phase down begins (start), for 2s: reject"}
     assert story["events"][0] == first
@@ -30,10 +35,15 @@ def test_json_has_the_same_story(tmp_path: Path) -> None:
     assert all(client["attempts"] > 1 for client in story["clients"])
 
 
-def test_what_can_not_be_played_is_told_with_its_remedy() -> None:
-    ran = chaosproxy("simulate", "close-4200", "--tcp")
-    assert (ran.code, ran.out) == (2, "")
-    assert "can't be used with a tcp:// upstream:\n  phases[2].rules[0].close: close needs frames" in ran.err
-    ran = chaosproxy("simulate", "extended-outtage")
-    assert ran.code == 2
-    assert "nearest: extended-outage" in ran.err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["close-4200", "--tcp"], "can't be used with a tcp:// upstream:\n  phases[2].rules[0].close: close needs"),
+        (["extended-outtage"], "nearest: extended-outage"),
+    ],
+)
+def test_what_can_not_be_played_is_told_with_its_remedy(arguments: list[str], message: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        cli.main(["simulate", *arguments], standalone_mode=False)
+    assert message in str(caught.value)
+    assert caught.value.code == 2
