@@ -25,6 +25,7 @@ class BadRecording(ValueError):
 class Difference(NamedTuple):
     """The first input about which something else was decided."""
 
+    line: int  # of the journal
     number: int
     what: str  # the input, in words
     then: list[str]
@@ -66,12 +67,12 @@ def replay(header: Record, records: Iterable[Record]) -> Replayed:
     profile, options = setting_of(header)
     stage = _Stage(profile, options)
     chain = Chain()
-    for record in records:
+    for line, record in enumerate(records, 2):  # the first one is the header
         match record.get("event"):
             case "journal_lost":
                 raise BadRecording(f"records are missing behind input {chain.inputs}: the journal could not be written")
             case kind if kind == INPUT:
-                if difference := _take(stage, chain, record):
+                if difference := _take(stage, chain, record, line):
                     return Replayed(chain.inputs, chain.actions, chain.digest, difference, is_whole=False)
             case kind if kind == END:
                 if (record.get("inputs"), record.get("digest")) != (chain.inputs, chain.digest):
@@ -87,7 +88,7 @@ def replay(header: Record, records: Iterable[Record]) -> Replayed:
     return Replayed(chain.inputs, chain.actions, chain.digest, None, is_whole=False)
 
 
-def _take(stage: "_Stage", chain: Chain, record: Record) -> Difference | None:
+def _take(stage: "_Stage", chain: Chain, record: Record, line: int) -> Difference | None:
     number = record.get("input")
     if number != chain.inputs + 1:
         raise BadRecording(f"expected input {chain.inputs + 1}, got {number}: inputs are missing, or out of order")
@@ -95,12 +96,12 @@ def _take(stage: "_Stage", chain: Chain, record: Record) -> Difference | None:
     did = stage.take(told)
     then = [str(each) for each in told.did]
     if did != then:
-        return Difference(chain.inputs + 1, told.words, then, did)
+        return Difference(line, chain.inputs + 1, told.words, then, did)
     digested: dict[str, JsonValue] = {
         key: record[key] for key in ("input", "now", "what", "attempt", "with") if key in record
     }
     if chain.add(digested, did) != told.digest:
-        return Difference(chain.inputs, told.words, [f"digest {told.digest}"], [f"digest {chain.digest}"])
+        return Difference(line, chain.inputs, told.words, [f"digest {told.digest}"], [f"digest {chain.digest}"])
     return None
 
 

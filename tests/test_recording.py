@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from chaosproxy import library
 from chaosproxy.canonical import NotCanonical, dump_profile, dump_rule, load_profile, load_rule
+from chaosproxy.effects import Leg
 from chaosproxy.faults import FAULTS
 from chaosproxy.journal import Journal, read_journal
 from chaosproxy.profile import Profile
@@ -79,6 +80,14 @@ def rough_story(played: Profile = ROUGH) -> Recorded:
     late = network.connect()
     late.send(CLIENT, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     late.dial_answered("refused")
+    network.step("lossy")
+    network.add(live_rule("stall", id="mine"))
+    network.heal("mine")
+    network.world.report("anna", "connected", "", network.now)
+    network.accepts_dials = True
+    third, fourth = network.open(), network.open()
+    network.steer(lambda world, now: [(third.session, third.session.close(Leg.CLIENT, 4000, "bye", now))])
+    network.steer(lambda world, now: [(fourth.session, fourth.session.reset(Leg.BOTH, now, "proxy"))])
     network.drain()
     network.wait(10 * SECOND)
     return network
@@ -92,6 +101,9 @@ class TestReplay:
         assert replayed.inputs == len(network.records) - 1
         assert replayed.actions == sum(len(record["did"]) for record in network.records[:-1])  # type: ignore[arg-type]
         assert replayed.actions >= len(network.log)
+        told = {record["what"] for record in network.records[:-1]}
+        by_hand = {"report", "step", "add_rule", "heal", "drain", "close", "reset"}
+        assert told >= {*by_hand, "launch", "accept", "settle", "tick", "receive", "blocked", "dialled", "dial_failed"}
 
     def test_a_run_has_the_same_record_each_time(self) -> None:
         assert rough_story().records == rough_story().records
@@ -109,7 +121,8 @@ class TestReplay:
         network.records[index] = {**was, "did": ["reset client"]}
         difference = network.replayed().difference
         assert difference is not None
-        assert (difference.number, difference.then) == (was["input"], ["reset client"])
+        assert (difference.line, difference.number) == (index + 2, was["input"])
+        assert difference.then == ["reset client"]
         assert difference.now == was["did"]
         assert difference.what.startswith("receive (attempt 1, side server, ")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..journal import JournalError, Record, read_journal
 from ..problems import escape
 from ..profile import Profile
@@ -66,6 +67,7 @@ def _in_virtual_time(header: Record, records: list[Record]) -> int:
     if replayed.difference:
         for line in _of_difference(replayed.difference):
             echo(line)
+        echo(f"  recorded by chaosproxy {escape(str(header.get('version')))}, replayed by {__version__}")
         return ExitCode.FAILED
     said = f"same: {replayed.inputs} inputs, {replayed.actions} actions, digest {replayed.digest}"
     if not replayed.is_whole:
@@ -76,7 +78,7 @@ def _in_virtual_time(header: Record, records: list[Record]) -> int:
 
 
 def _of_difference(difference: Difference) -> list[str]:
-    lines = [f"different at input {difference.number}: {escape(difference.what)}"]
+    lines = [f"different at input {difference.number} (line {difference.line}): {escape(difference.what)}"]
     for name, did in (("then", difference.then), ("now ", difference.now)):
         lines.append(f"  {name}  {escape('; '.join(did)) or 'nothing'}")
     return lines

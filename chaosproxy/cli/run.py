@@ -132,6 +132,8 @@ async def run(settings: Settings, say: Say) -> int:
     security = await _secure(settings)
     for warning in warnings(settings.tls, settings.upstream, security):
         say(warning)
+    if settings.records_bytes:
+        say("warning: the journal gets every byte that clients and the server send, secrets too (--journal-bytes)")
     if settings.checks_upstream:
         await asyncio.to_thread(_check, settings.upstream, security.upstream)
     stage = _Stage(settings, fence, security, say)

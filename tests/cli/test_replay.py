@@ -40,7 +40,11 @@ def proxy(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr
-            found = re.search(r"127\.0\.0\.1:([0-9]+)", greeting := process.stderr.readline())
+            greeting = process.stderr.readline()
+            if "--journal-bytes" in arguments:
+                assert "warning: the journal gets every byte" in greeting
+                greeting = process.stderr.readline()
+            found = re.search(r"127\.0\.0\.1:([0-9]+)", greeting)
             assert found, greeting
             yield process, int(found[1])
         finally:
@@ -114,7 +118,9 @@ def test_a_run_is_repeated_in_virtual_time_and_with_new_traffic(tmp_path: Path) 
     # Whatever chance would say now, the recorded run was another one.
     ran = chaosproxy("replay", str(path))
     assert ran.code == 1
-    assert re.match(r"different at input [0-9]+: .*\n  then  .*\n  now   .*\n", ran.out)
+    assert re.match(
+        r"different at input [0-9]+ \(line [0-9]+\): .*\n  then  .*\n  now   .*\n  recorded by .*\n", ran.out
+    )
 
 
 def test_bytes_need_a_journal() -> None:
