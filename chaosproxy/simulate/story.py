@@ -130,8 +130,10 @@ class _Play:
             is_early = self._profile.phases and not timeline.is_over
             return f"stopped after {format_duration(self._at_most)}, before the end of the timeline" if is_early else ""
         if not self._profile.phases:
-            is_enough = next_at > FOREVER and self._pass(FOREVER)
-            return "there are no phases: the rules hold for ever" if is_enough else None
+            if next_at <= FOREVER:
+                return None
+            self._pass(FOREVER)
+            return "there are no phases: the rules hold for ever"
         if timeline.is_over:
             waited = next_at - timeline.entered_at
             is_calm = waited >= CALM and all(client.is_settled for client in self._clients)
@@ -145,24 +147,25 @@ class _Play:
             return self._reason_in_endless(phase, next_at)
         return None
 
-    def _pass(self, at: int) -> bool:
+    def _pass(self, at: int) -> None:
         """Let time pass in which nothing happens."""
         self._network.now = max(self._network.now, at)
-        return True
 
     def _reason_in_endless(self, phase: Phase, next_at: int) -> str | None:
         """A phase that time does not end: wait for what it waits for, and step on by hand when that is too long."""
         is_by_hand = phase.until is None or phase.until.condition == "step"
         limit = self._network.world.timeline.entered_at + (FOREVER if is_by_hand else PATIENCE)
-        if next_at > limit and self._pass(limit):
-            if phase.until is None:
-                return f"phase {phase.name} never ends: its rules hold for ever"
-            why = "waits for a step by hand"
-            if not is_by_hand:
-                progress = self._network.world.timeline.progress(self._network.world.standing)
-                why = f"does not end by itself: {progress} after {format_duration(PATIENCE)}"
-            self._notes.append(f"phase {phase.name} {why}; the simulation stepped on")
-            self._network.take(self._network.world.step(self._network.now) or [])
+        if next_at <= limit:
+            return None
+        self._pass(limit)
+        if phase.until is None:
+            return f"phase {phase.name} never ends: its rules hold for ever"
+        why = "waits for a step by hand"
+        if not is_by_hand:
+            progress = self._network.world.timeline.progress(self._network.world.standing)
+            why = f"does not end by itself: {progress} after {format_duration(PATIENCE)}"
+        self._notes.append(f"phase {phase.name} {why}; the simulation stepped on")
+        self._network.take(self._network.world.step(self._network.now) or [])
         return None
 
     # -- telling ------------------------------------------------------------------------------------------------------
