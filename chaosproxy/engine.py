@@ -373,7 +373,7 @@ class Direction:
             if first & 0x08:
                 if not link.is_steady:
                     continue
-            elif link.when.takes_opcode(first & 0x0F) and link.takes_turn(self.side):
+            elif link.when.takes_opcode(first & 0x0F) and link.takes_turn(self.side, self._ordinal):
                 self._strike(link)
             else:
                 continue
@@ -434,7 +434,8 @@ class Direction:
             return False
         if message.is_control and link.is_steady:
             return True
-        return link.when.takes_content(message, content, meaning) and link.takes_turn(self.side)
+        ordinal = None if message.is_control else self._ordinal
+        return link.when.takes_content(message, content, meaning) and link.takes_turn(self.side, ordinal)
 
     def _is_of_age(self, link: Link, now: int) -> bool:
         if link.is_for_first and self._ordinal > 1:

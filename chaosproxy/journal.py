@@ -20,8 +20,9 @@ from pydantic import JsonValue
 from . import __version__
 from .events import Event
 from .profile import Profile
+from .recording import header_of
 from .wire.frames import Side
-from .world import Told
+from .world import DEFAULTS, Options, Told
 
 FORMAT = 1
 TAIL_RECORDS_MAX = 10_000
@@ -62,6 +63,7 @@ class Journal:
         seed: int,
         file: Sink | None = None,
         *,
+        options: Options = DEFAULTS,
         on_trouble: Callable[[str], None] = lambda problem: None,
         on_record: Callable[[Record], None] | None = None,
         clock: Callable[[], int] = monotonic_ns,
@@ -86,6 +88,7 @@ class Journal:
                 "digest": profile.digest,
                 "seed": seed,
                 "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **header_of(profile, options, seed),
             }
         )
         if self._outlet:
@@ -115,6 +118,11 @@ class Journal:
         """The record of a number; None where the tail does not go back so far."""
         found = self.after(seq - 1, 1)
         return found[0].text if found and found[0].seq == seq else None
+
+    def record(self, record: Record) -> None:
+        """Write an input of a recorded run. It holds what peers said, so it goes to the file and to no follower."""
+        if self._outlet:
+            self._outlet.write(_encode(record))
 
     def _add(self, at: int, kind: str, fields: Record) -> int:
         self.last += 1

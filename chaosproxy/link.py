@@ -108,8 +108,11 @@ class Link:
             self.is_chosen = self.when.chance is None or self.takes_turn(Side.CLIENT)
         return self.is_chosen
 
-    def takes_turn(self, side: Side) -> bool:
-        """Count a message that satisfies all other conditions; whether the counting ones and chance hold."""
+    def takes_turn(self, side: Side, message: int | None = None) -> bool:
+        """Count a message that satisfies all other conditions; whether the counting ones and chance hold.
+
+        `message` is its ordinal among all text and binary messages of its side, where it is one.
+        """
         dice = self.dice[side]
         if self.is_for_first and self.is_chosen:
             dice.ordinal = 1  # chance was thrown for the connection

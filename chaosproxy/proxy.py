@@ -26,7 +26,7 @@ from .session import Session
 from .sockets import LOOPBACK, Address, Upstream, bind, reach, words
 from .wire.frames import Side
 from .wire.tls import Channel
-from .world import DEFAULTS, Options, Step, Told, World
+from .world import DEFAULTS, MakeWorld, Options, Step, Told, World
 
 __all__ = ["LOOPBACK", "Address", "Proxy", "Upstream"]
 
@@ -59,6 +59,7 @@ class Proxy:
         options: Options = DEFAULTS,
         on_told: Callable[[Told], None] = lambda told: None,
         security: Security = PLAIN,
+        make_world: MakeWorld = World,
     ) -> None:
         spoken = upstream if isinstance(upstream, Upstream) else Upstream(upstream)
         self.upstream = spoken.address
@@ -67,7 +68,7 @@ class Proxy:
         if spoken.is_opaque:
             check_opaque(profile)
             options = options._replace(is_opaque=True)
-        self.world = World(profile, options, monotonic_ns())
+        self.world = make_world(profile, options, monotonic_ns())
         self.port = 0
         self._on_told = on_told
         self._relays: set[Relay] = set()

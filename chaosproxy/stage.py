@@ -1,6 +1,7 @@
 """A proxy with all that listens to it: the journal, what is known of clients, the judge of a run."""
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic_ns
 
 from .digest import Digester, RunDigest
@@ -9,10 +10,11 @@ from .observations import Json, tell_clients
 from .observe import Clients
 from .profile import EMPTY, Profile
 from .proxy import Proxy
+from .recording import RecordedWorld
 from .security import PLAIN, Security
 from .sockets import LOOPBACK, Address, Upstream
 from .verdict import Judge, Verdict
-from .world import DEFAULTS, Options, Told
+from .world import DEFAULTS, MakeWorld, Options, Told, World
 
 Listener = Callable[[Told], None]
 
@@ -21,7 +23,8 @@ class Stage:
     """One proxy and its listeners, each told of everything in the same order.
 
     `is_judged` keeps what a verdict needs, which grows with the run (up to a bound); `file` is where the journal is
-    written. What else wants to hear is added to `listeners` before `start`.
+    written, with all that peers say where `records_bytes` is set. What else wants to hear is added to `listeners`
+    before `start`.
     """
 
     def __init__(
@@ -33,6 +36,8 @@ class Stage:
         security: Security = PLAIN,
         *,
         is_judged: bool = False,
+        records_bytes: bool = False,
+        make_world: MakeWorld = World,
         file: Sink | None = None,
         on_trouble: Callable[[str], None] = lambda problem: None,
     ) -> None:
@@ -40,9 +45,12 @@ class Stage:
         self.listeners: list[Listener] = []
         self._digester = Digester() if is_judged else None
         on_record = self._digester.hear if self._digester else None
-        self.journal = Journal(profile, seed, file, on_trouble=on_trouble, on_record=on_record)
-        self.proxy = Proxy(upstream, listen, profile, options, self._tell, security)
-        is_read = profile.protocol is not None and not self.proxy.world.options.is_opaque
+        options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
+        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=on_record)
+        if records_bytes:
+            make_world = partial(RecordedWorld, write=self.journal.record)
+        self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
+        is_read = profile.protocol is not None and not options.is_opaque
         self.clients = Clients(has_protocol=is_read)
         self.judge = Judge(profile, monotonic_ns()) if is_judged else None
 
@@ -53,6 +61,8 @@ class Stage:
     async def stop(self) -> None:
         """End everything at once. Call it even where `start` has failed."""
         await self.proxy.abort()
+        if isinstance(self.proxy.world, RecordedWorld):
+            self.proxy.world.finish()
 
     def verdict(self, *, is_over: bool = False) -> Verdict:
         """How the run stands, or how it has ended."""

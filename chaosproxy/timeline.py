@@ -76,7 +76,7 @@ class Timeline:
         if deadline is None or now < deadline:
             return None
         if phase.until and phase.until.within is not None and phase.until.seconds is None:
-            failure = f"phase {phase.name} did not end: {self._progress(standing)}"
+            failure = f"phase {phase.name} did not end: {self.progress(standing)}"
             self.failures.append(failure)
             return failure
         return "time"
@@ -121,7 +121,8 @@ class Timeline:
                 wanted: int = getattr(until, condition)
                 return condition if getattr(standing, condition) >= wanted else None
 
-    def _progress(self, standing: Standing) -> str:
+    def progress(self, standing: Standing) -> str:
+        """How much of what the phase waits for is there."""
         assert self.phase and self.phase.until
         condition = self.phase.until.condition
         wanted = getattr(self.phase.until, condition)

@@ -4,7 +4,7 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -117,6 +117,7 @@ class World:
         self._opened = 0  # since the phase began
         self._closed = 0
         self._blows = Blows()
+        self._make_link: Callable[..., Link] = Link
         self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -527,7 +528,7 @@ class World:
 
     def _link(self, active: _Active, session: Session) -> Link:
         place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
-        return Link(active.rule, self.seed, place, active.since, active.shared)
+        return self._make_link(active.rule, self.seed, place, active.since, active.shared)
 
     def _take_steps(self) -> list[Step]:
         steps, self.steps = self.steps, []
@@ -544,3 +545,6 @@ def can_act(rule: BoundRule, session: Session) -> bool:
     if link is None or not needs_content or session.state is not State.TUNNEL:
         return True
     return all(session.directions[side].is_readable for side in SIDES if link.acts_on_messages(side))
+
+
+MakeWorld = Callable[[Profile, Options, int], World]

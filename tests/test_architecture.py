@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "chaosproxy"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "units wire words",
+        "recovery units wire words",
         "json_values pacing tally",
         "effects events problems",
         "protocols",
@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "yaml_tree",
         "wording",
         "expect_options fault_options",
-        "link opaque profile_yaml timeline",
+        "canonical link opaque profile_yaml timeline",
         "lanes",
         "exchange holding legs library reading recurring",
         "engine handshake",
@@ -37,6 +37,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "blows stream_session",
         "world",
         "sweep",
+        "recording",
+        "replay",
+        "script simulate",
         "observe verdict",
         "observations",
         "certificates relay sockets",

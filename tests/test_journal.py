@@ -83,6 +83,14 @@ class TestRecords:
             "profile": "outage",
             "digest": profile.digest,
             "seed": 7,
+            "profile_in_full": {"version": 1, "name": "outage"},
+            "options": {
+                "seed": 7,
+                "dials_per_second_max": 200,
+                "frames_journalled": False,
+                "is_opaque": False,
+                "host": "",
+            },
         }
         assert started.endswith("+00:00")
 

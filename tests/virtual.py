@@ -276,7 +276,7 @@ class Network:
 
     def __init__(self, profile: Profile, options: Options = DEFAULTS, *, accepts_dials: bool = True) -> None:
         self.now = START
-        self.world = World(profile, options, START)
+        self.world = self.make_world(profile, options, START)
         self.connections: dict[int, Connection] = {}
         self.accepts_dials = accepts_dials
         self.told: list[Told] = []
@@ -286,6 +286,9 @@ class Network:
         self._is_running = False
         self._dialled: deque[Connection] = deque()
         self.take(self.world.launch(self.now))
+
+    def make_world(self, profile: Profile, options: Options, now: int) -> World:
+        return World(profile, options, now)
 
     # -- steering ---------------------------------------------------------------------------------------------------
 

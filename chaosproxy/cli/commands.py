@@ -48,8 +48,10 @@ from .options import (
 )
 from .premises import Settings
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
+from .replay import replay_command
 from .run import run
 from .secure import host_header, tls_options
+from .simulate import simulate_command
 from .sweep import sweep
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble
@@ -57,6 +59,7 @@ from .verify import verify
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
+_OF_COMMANDS = {"URL", "PORT"}  # what `verify` and `sweep` tell a command that may be one of ours
 _OF_KUBERNETES = re.compile(r"CHAOSPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")  # for a service of our name
 
 
@@ -93,6 +96,12 @@ def cli(context: click.Context) -> None:
 )
 @option("--journal", metavar="FILE|-", help="Write what happens as JSON lines.")
 @option("--journal-frames", is_flag=True, help="Every frame too.")
+@option(
+    "--journal-bytes",
+    is_flag=True,
+    help="Every byte too, so that `chaosproxy replay` can repeat the run. It holds all that clients and server said, "
+    "secrets as well, and without TLS: mind who gets it.",
+)
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
 @option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
@@ -119,6 +128,8 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         raise click.UsageError("the server is named twice, as the argument and by --upstream")
     if upstream is None:
         raise click.UsageError("which server? For example: chaosproxy run ws://localhost:6001")
+    if given["journal_bytes"] and given["journal"] is None:
+        raise click.UsageError("--journal-bytes needs a journal to write to: add --journal FILE")
     host = host_header(given["host"], upstream)
     options = Options(given["seed"], given["dials_per_second"], given["journal_frames"], host=host)
     return Settings(
@@ -132,6 +143,7 @@ def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
         token=given["token"],
         client_token=given["client_script_token"],
         journal=given["journal"],
+        records_bytes=given["journal_bytes"],
         grace_s=given["grace"],
         checks_upstream=given["check_upstream"],
         owns_server=given["i_own_this_server"],
@@ -160,11 +172,12 @@ def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours and are not: a misspelt one would leave a fault out without a word."""
     every = (str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar)
-    known = {variable.removeprefix("CHAOSPROXY_") for variable in every}
+    known = {variable.removeprefix("CHAOSPROXY_") for variable in every} | _OF_COMMANDS
     for name in sorted(os.environ):
         rest = name.removeprefix("CHAOSPROXY_")
         if rest != name and rest not in known and not _OF_KUBERNETES.match(name):
-            near = get_close_matches(rest, known, n=1, cutoff=0.5)
+            alike = sorted(each for each in known if rest in each.split("_"))
+            near = get_close_matches(rest, alike or sorted(known), n=1, cutoff=0.0 if alike else 0.5)
             meant = f"; did you mean CHAOSPROXY_{near[0]}?" if near else ""
             yield f"warning: {escape(name)} is not a variable of chaosproxy{meant}"
 
@@ -278,6 +291,8 @@ def health(control: Address | None) -> int:
 
 cli.add_command(sweep)
 cli.add_command(verify)
+cli.add_command(simulate_command)
+cli.add_command(replay_command)
 
 
 def main() -> None:

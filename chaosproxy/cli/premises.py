@@ -14,7 +14,7 @@ from ..rule import Rule
 from ..security import PLAIN, Security
 from ..sockets import Address, Upstream
 from ..wire.tls import FAILED, explain
-from ..world import DIALS_PER_SECOND_MAX, Options
+from ..world import DIALS_PER_SECOND_MAX, MakeWorld, Options, World
 from .addresses import Owner, leads_to, owner_of
 from .narrate import CONTAINER_REMEDY
 from .secure import TlsOptions, make_security, warnings
@@ -41,6 +41,8 @@ class Settings(NamedTuple):
     checks_upstream: bool
     owns_server: bool
     is_verbose: bool
+    records_bytes: bool = False
+    make_world: MakeWorld = World
 
 
 Say = Callable[[str], None]
@@ -110,6 +112,8 @@ async def prepare(settings: Settings, say: Say) -> tuple[Fence, Security]:
     security = await _secure(settings)
     for warning in warnings(settings.tls, settings.upstream, security):
         say(warning)
+    if settings.records_bytes:
+        say("warning: the journal gets every byte that clients and the server send, secrets too (--journal-bytes)")
     if settings.checks_upstream:
         await asyncio.to_thread(check_upstream, settings.upstream, security.upstream)
     return fence, security

@@ -38,6 +38,8 @@ class Show:
             settings.options,
             security,
             is_judged=is_judged,
+            records_bytes=settings.records_bytes,
+            make_world=settings.make_world,
             file=_open_journal(settings.journal) if settings.journal is not None else None,
             on_trouble=lambda problem: say(f"warning: {problem}"),
         )

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from chaosproxy.demo.frames import Json, decode, encode
-from chaosproxy.demo.recovery import Backoff, Heartbeat, Reaction, Silence, reaction_to
+from chaosproxy.recovery import Backoff, Heartbeat, Reaction, Silence, reaction_to
 
 CLOSE_PATIENCE_S = 1.0
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 from chaosproxy.demo.clients import ClientEvent, GoodClient, NaiveClient
-from chaosproxy.demo.recovery import Backoff
 from chaosproxy.demo.server import DemoServer
 from chaosproxy.demo.story import GOOD, NAIVE, OUTAGE, RECOVERY, Mark, Story
 from chaosproxy.profile import Profile
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.recovery import Backoff
 from chaosproxy.units import format_duration
 from chaosproxy.world import Told
 

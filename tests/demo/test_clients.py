@@ -14,8 +14,8 @@ from websockets.http11 import Request, Response
 from chaosproxy.demo import frames
 from chaosproxy.demo.auth import DEFAULT_APP, App, authorise
 from chaosproxy.demo.clients import ClientEvent, GoodClient, Kind, NaiveClient
-from chaosproxy.demo.recovery import Backoff
 from chaosproxy.demo.server import DemoServer
+from chaosproxy.recovery import Backoff
 from tests.demo.conftest import Run
 from tests.demo.peers import serving
 from tests.demo.stage import (

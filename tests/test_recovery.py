@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosproxy.demo.recovery import Backoff, Heartbeat, Reaction, Silence, reaction_to
+from chaosproxy.recovery import Backoff, Heartbeat, Reaction, Silence, reaction_to
 
 
 class TestReactions:
