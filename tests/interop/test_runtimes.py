@@ -30,6 +30,9 @@ from tests.interop.test_outages import (
     extended_outage,
 )
 
+# The first test of a worker's waits for all stories, so that another worker would run them all again.
+pytestmark = pytest.mark.xdist_group("runtimes")
+
 DATA = "data.code"
 ERROR_DATA = "error.data.code"
 Errors = list[tuple[str | None, int | None]]  # where the code was found, and the code

@@ -505,12 +505,13 @@ def test_connections_that_end_anyhow_leave_nothing(loop: str, seed: int) -> None
                 while True:
                     serving.add(asyncio.ensure_future(serve_and_go(await on.upstream.accept(), chance)))
 
+            accepting = asyncio.ensure_future(serve())
             await come_and_go(on, random.Random(0))  # once, so that what is made once is there
             await on.is_empty()
+            await asyncio.gather(*serving)
             for peer in Peer.opened:
                 peer.close()
             before = len(os.listdir("/proc/self/fd"))
-            accepting = asyncio.ensure_future(serve())
             for _ in range(15):
                 await asyncio.gather(*(come_and_go(on, chance) for _ in range(8)))
             for peer in Peer.opened:
