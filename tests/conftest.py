@@ -1,6 +1,7 @@
 """What all tests share: how long an example takes says nothing on a busy machine, and garbage is what tests make."""
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,3 +19,11 @@ def pytest_runtest_setup() -> None:
     if not gc.get_freeze_count():
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_look() -> Iterator[None]:
+    """Find what was left open while there is still a test to fail: nobody hears of what a worker's process says later."""
+    yield
+    gc.unfreeze()
+    gc.collect()
