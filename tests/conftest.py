@@ -23,7 +23,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _last_look() -> Iterator[None]:
-    """Find what was left open while there is still a test to fail: nobody hears of what a worker's process says later."""
+    """Find what was left open while there is still a test to fail: what a worker says when it ends is not heard."""
     yield
     gc.unfreeze()
     gc.collect()
