@@ -10,10 +10,10 @@ REACT := examples/react
 demo: $(VENV)/ready
 	$(BIN)/chaosproxy demo
 
-# A worker for each core, though no more than there is work for: each has its own servers and browsers. The slow tests
-# keep the machine busy by themselves.
+# A worker for each core, though no more than 8: each has servers and browsers of its own. How they share the tests says
+# tests/workers.py. The slow tests keep the machine busy by themselves.
 test: setup
-	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8 --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
