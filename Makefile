@@ -10,8 +10,13 @@ REACT := examples/react
 demo: $(VENV)/ready
 	$(BIN)/chaosproxy demo
 
+# They start the command hundreds of times, so Python is to keep what it has compiled, whatever the environment says.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+
+# A worker for each core, though no more than 8: each has servers and browsers of its own. How they share the tests says
+# tests/workers.py. The slow tests keep the machine busy by themselves.
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 8
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -123,11 +123,11 @@ def in_virtual_time(random: Random, asked: bytes, answered: bytes) -> str:
     return "tunnel" if is_tunnel else "upgrade" if is_upgrade else "plain" if one.is_dialled else "refused"
 
 
-def proportional_kib() -> int:
-    """This process's share of memory."""
+def own_kib() -> int:
+    """This process's memory that is no file's: its share of files changes with every process that has them mapped."""
     gc.collect()
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 class _Server(asyncio.Protocol):
@@ -223,12 +223,12 @@ async def through_sockets(seed: int, count: int, *, mutates_answers: bool, growt
             server = await loop.create_server(lambda: _Server(many), "127.0.0.1", on.upstream.port, backlog=512)
             await many.run(max(count // 10, 200))  # what any process keeps once it has begun
             await on.is_empty()
-            descriptors, memory = _descriptors(), proportional_kib()
+            descriptors, memory = _descriptors(), own_kib()
             await many.run(count)
             await on.is_empty()
             await comes_true(lambda: not many.servers)
             assert on.proxy.world.sessions == {}
-            growth = proportional_kib() - memory
+            growth = own_kib() - memory
             assert len(_descriptors()) == len(descriptors), (_descriptors(), descriptors)
             assert growth <= growth_kib_max, f"{growth} KiB more than before"
             assert many.leaked == []

@@ -16,6 +16,7 @@ from chaosproxy.proxy import Address, Proxy
 from chaosproxy.wire.frames import build_frame
 
 from .churn import Trouble, story
+from .interop.processes import free_ports
 from .live import LOOPS, REQUEST, RESPONSE, Peer, Upstream, comes_true, run, stage
 from .virtual import live_rule
 
@@ -338,15 +339,14 @@ class TestTheListener:
     )
     def test_an_upstream_that_is_not_there_is_told_in_words(self, loop: str, host: str, words: str) -> None:
         async def tale() -> None:
-            nobody = Upstream()
-            nobody.close()
-            proxy = Proxy(Address(host, nobody.port))
+            (nobody,) = free_ports(1)
+            proxy = Proxy(Address(host, nobody))
             await proxy.start()
             client = await Peer.connect(proxy.port)
             await client.send(REQUEST)
             answer = (await client.rest()).decode()
             assert answer.startswith("HTTP/1.1 502 ")
-            assert words in answer.rpartition(f"{nobody.port}: ")[2]
+            assert words in answer.rpartition(f"{nobody}: ")[2]
             client.close()
             await proxy.abort()
 

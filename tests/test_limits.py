@@ -5,7 +5,6 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import chaosproxy.opening
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.wire.frames import build_close, build_frame
 
+from .interop.processes import free_ports
 from .live import LOOPS, REQUEST, RESPONSE, Peer, Upstream, comes_true, run, stage
 
 MASK = b"\x11\x22\x33\x44"
@@ -167,8 +167,7 @@ class TestSlowAndHuge:
         async def tale() -> None:
             async with stage({"rules": rules}) as on:
                 pairs = [await on.tunnel() for _ in range(64)]
-                for pair in pairs:
-                    await echo_once(*pair)  # so that the loop has its buffers
+                await asyncio.gather(*(echo_once(*pair) for pair in pairs))  # so that the loop has its buffers
                 before = resident_bytes()
                 for client, _ in pairs:
                     await client.send(claim)
@@ -334,9 +333,7 @@ class TestDrain:
     def test_sigterm_drains_the_command_and_a_second_one_ends_it_at_once(self, loop: str, signals: int) -> None:
         async def tale() -> None:
             upstream = Upstream()
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            (port,) = free_ports(1)
             command = ["-m", "chaosproxy", "run", f"ws://127.0.0.1:{upstream.port}"]
             command += ["--listen", f"127.0.0.1:{port}", "--control", "none", "--loop", loop, "--grace", "10s"]
             with process(*command) as proxy:

@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 
 from .live import LOOPS, REQUEST, Peer, Upstream, run, stage
-from .mutations import in_numbers, proportional_kib, through_sockets
+from .mutations import in_numbers, own_kib, through_sockets
 
 SEEDS = [1, 2, 3]
 GROWTH_KIB_MAX = 16 * 1024
@@ -41,9 +41,9 @@ def test_whatever_is_mutated_leaves_nothing(loop: str, mutates_answers: bool) ->
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_hundred_thousand_mutated_handshakes_and_a_fifth_of_answers(seed: int) -> None:
-    before = proportional_kib()
+    before = own_kib()
     found = in_numbers(seed, heads=100_000, answers=20_000)
-    growth = proportional_kib() - before
+    growth = own_kib() - before
     print(found, f"{growth:+} KiB")
     assert sum(found.values()) == 120_000
     assert growth <= GROWTH_KIB_MAX
@@ -95,7 +95,7 @@ def test_oversized_heads_are_answered_within_a_second_and_not_collected(loop: st
                     assert (answer, took < 1) == (b"HTTP/1.1 %d" % status, True), took
                 await on.is_empty()
                 on.told.clear()  # they know the sessions
-                readings.append(proportional_kib())
+                readings.append(own_kib())
             assert _growth(readings) < 1024, readings
             with pytest.raises(BlockingIOError):
                 on.upstream.sock.accept()
@@ -126,7 +126,7 @@ def test_an_upstreams_oversized_head_is_502_within_a_second_and_not_collected(lo
                     assert (answer, took < 1) == (b"HTTP/1.1 502", True), took
                 await on.is_empty()
                 on.told.clear()  # they know the sessions
-                readings.append(proportional_kib())
+                readings.append(own_kib())
             assert _growth(readings) < 1024, readings
 
     run(loop, story())

@@ -18,7 +18,8 @@ from chaosproxy.proxy import Address, Proxy
 from chaosproxy.wire.frames import build_close, build_frame
 from chaosproxy.world import Options
 
-from .live import KEY, LOOPS, REQUEST, RESPONSE, Peer, Stage, Upstream, comes_true, run, stage
+from .interop.processes import free_ports
+from .live import KEY, LOOPS, REQUEST, RESPONSE, Peer, Stage, comes_true, run, stage
 
 MASK = b"\x11\x22\x33\x44"
 HELLO = build_frame(1, b"hello", MASK)
@@ -154,9 +155,7 @@ class TestEnds:
 
     def test_a_refusing_upstream_is_a_502_at_once(self, loop: str) -> None:
         async def story() -> None:
-            nobody = Upstream()
-            nobody.close()
-            async with stage(upstream_port=nobody.port) as on:
+            async with stage(upstream_port=free_ports(1)[0]) as on:
                 client = await Peer.connect(on.proxy.port)
                 await client.send(REQUEST)
                 assert (await client.rest()).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")

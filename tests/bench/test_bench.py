@@ -10,14 +10,16 @@ from typing import cast
 
 import pytest
 
+import bench.__main__
 from bench import cpu, frames
 from bench.__main__ import main
 from bench.contenders import CONTENDERS, Contender
 from bench.figures import Figures, Sample, compare, cpu_ratios, percentile
 from bench.load import DIFFERENT_MESSAGES, Connection, Tapes
-from bench.processes import NotStarted, free_ports, server
+from bench.processes import NotStarted, server
 from bench.tables import legend, markdown, number, text
 from bench.workloads import Workload
+from tests.interop.processes import free_ports
 
 
 def sample(cpu_us: float | None, p50_us: float = 50.0) -> Sample:
@@ -203,7 +205,10 @@ class TestProcesses:
             os.kill(pid, 0)
 
 
-def test_a_short_run_measures_both_ends_and_a_proxy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run_measures_both_ends_and_a_proxy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.__main__, "free_ports", free_ports)  # its own may be others' before it listens
     file = tmp_path / "figures.json"
     names = ["direct", "naive-asyncio"]
     options = ["--seconds=0.1", "--rounds=1", "--workloads", "pipelined", "--contenders", *names, f"--json={file}"]

@@ -29,6 +29,7 @@ from tests.demo.stage import (
     welcome_then_close,
     welcome_then_silence,
 )
+from tests.interop.processes import free_ports
 
 SWIFT = Backoff(pause_s=0.01, first_s=0.01, limit_s=0.02)
 NEVER_S = 1000.0
@@ -86,9 +87,9 @@ class TestGoodClient:
     def test_it_subscribes_anew_after_each_reconnect(self, run_on: Run) -> None:
         async def story() -> None:
             log = Log()
-            server = DemoServer()
+            (port,) = free_ports(1)
+            server = DemoServer(port=port)
             await server.start()
-            port = server.port
             async with running(good(url_of(port), log, "news")):
                 await log.until_seen(Kind.SUBSCRIBED, "news")
                 await server.stop()
@@ -223,8 +224,7 @@ class TestGoodClient:
 
     def test_it_becomes_unavailable_while_nobody_listens_and_connected_from_there(self, run_on: Run) -> None:
         async def story() -> None:
-            with socket.create_server(("127.0.0.1", 0)) as reserved:
-                port = reserved.getsockname()[1]
+            (port,) = free_ports(1)
             log = Log()
             async with running(good(url_of(port), log, unavailable_timeout_s=0.05)):
                 await log.until_seen(Kind.STATE, "unavailable")
@@ -382,8 +382,7 @@ class TestNaiveClient:
 
     def test_it_dials_again_while_nobody_listens(self, run: Run) -> None:
         async def story() -> None:
-            with socket.create_server(("127.0.0.1", 0)) as reserved:
-                port = reserved.getsockname()[1]
+            (port,) = free_ports(1)
             log = Log()
             async with running(naive(url_of(port), log)):
                 await log.until_seen(Kind.DIAL, "3")

@@ -1,13 +1,13 @@
 """Webhooks from the server to a back end, over real HTTP."""
 
 import asyncio
-import socket
 import time
 
 from chaosproxy.demo.auth import App, Webhook
 from tests.demo.conftest import Run
 from tests.demo.hooks import BackEnd, back_end
 from tests.demo.peers import connected, serving
+from tests.interop.processes import free_ports
 
 
 def app_telling(*urls: str) -> App:
@@ -78,8 +78,7 @@ def test_a_back_end_that_is_away_or_has_no_address_harms_nobody(run_on: Run) -> 
                 assert (await asyncio.to_thread(told.next_event))["channel"] == channel
             assert await ann.hears_nothing_more()
 
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}/"
     with back_end() as told:
         run_on(story(nowhere, told))
 

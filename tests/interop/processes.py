@@ -28,21 +28,41 @@ LOG_TAIL_BYTES = 4000
 
 # Below the range from which the kernel takes ports for outgoing connections: one of those may get in first.
 _PORTS = range(10_000, 32_000)
-_given: set[int] = set()
+_BLOCK = 500
+_left: list[int] = []
 _giving = threading.Lock()
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports, free at this moment for TCP on 127.0.0.1, and never given before."""
+    """Return `count` different ports, free at this moment for TCP on 127.0.0.1, and never given before.
+
+    No other process that calls this is given them, be it another worker of this run or another run.
+    """
     with _giving:
         found: list[int] = []
-        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-            if len(found) == count:
-                break
-            if port not in _given and _is_free(port):
+        while len(found) < count:
+            if not _left:
+                _left.extend(_claim_block())
+            if _is_free(port := _left.pop()):
                 found.append(port)
-        _given.update(found)
         return found
+
+
+def _claim_block() -> range:
+    """Take ports for as long as this process lives.
+
+    The claim is an abstract address: like a port it is one network namespace's, only one process can have it, and the
+    kernel lets it go with that process.
+    """
+    firsts = _PORTS[::_BLOCK]
+    for first in random.SystemRandom().sample(firsts, len(firsts)):
+        claim = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0chaosproxy-tests-{first}")
+            claim.detach()  # open until the end, and nobody's to close
+            return range(first, first + _BLOCK)
+        claim.close()
+    raise AssertionError(f"all ports from {_PORTS.start} to {_PORTS.stop} are other tests'")
 
 
 def _is_free(port: int) -> bool:

@@ -1,6 +1,9 @@
 """The real client and the real server with nothing between them: how they behave where no proxy is to blame."""
 
+import contextlib
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from tests.interop.processes import free_ports
 from tests.interop.pusher_client import CHROMIUM, RUNTIMES, PusherClient, Runtime
 from tests.interop.soketi import APP, DISABLED_APP, ONE_CONNECTION_APP, App, Soketi
 
+ROOT = Path(__file__).parents[2]
 in_each_runtime = pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
 
 
@@ -179,3 +183,23 @@ def test_a_machine_without_a_browser_is_told_what_to_do(monkeypatch: pytest.Monk
 
 def test_free_ports_are_all_different() -> None:
     assert len(set(free_ports(50))) == 50
+
+
+def test_of_processes_at_once_each_has_ports_of_its_own() -> None:
+    code = "from tests.interop.processes import free_ports; print(*free_ports(600), flush=True); input()"
+    with contextlib.ExitStack() as stack:
+        others = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(2)
+        ]
+        given = [str(port) for port in free_ports(600)]
+        for each in others:
+            assert each.stdout is not None
+            given += each.stdout.readline().split()
+        for each in others:
+            each.communicate("\n")
+    assert len(set(given)) == len(given) == 3 * 600

@@ -5,7 +5,8 @@ message, 15 s from dial to dial. The rest is up to the WebSocket: which close co
 FIN behind a close frame, and whether it has a localStorage, in which pusher-js remembers how it got through last time.
 Then it first tries just that, for a second and twice the time it took, before its usual round of attempts.
 
-All stories run side by side, as most of them wait most of their time.
+All stories run side by side, as most of them wait most of their time. Another worker would run them all again, so that
+these tests stay together (tests/workers.py).
 """
 
 import itertools

@@ -83,8 +83,7 @@ def test_a_length_that_is_a_lie_costs_nothing_and_hinders_nobody(loop: str, lie:
         async with stage({"rules": RULES[hurt]}) as on:
             pairs = [await on.tunnel() for _ in range(64)]
             healthy = await on.tunnel()
-            for pair in (*pairs, healthy):
-                await echo_once(pair)  # so that the loop has its buffers
+            await asyncio.gather(*map(echo_once, (*pairs, healthy)))  # so that the loop has its buffers
             before = resident_bytes()
             for client, _ in pairs:
                 await client.send(claim)
@@ -93,8 +92,9 @@ def test_a_length_that_is_a_lie_costs_nothing_and_hinders_nobody(loop: str, lie:
                     await client.send(bytes(1000))
                 await echo_once(healthy)
             assert resident_bytes() - before < 4 * MIB
-            for client, server in pairs:
+            for client, _ in pairs:
                 client.end()
+            for _, server in pairs:
                 assert await server.rest() == claim + bytes(4000)  # as it came, whatever it claimed
                 server.close()
             await echo_once(healthy)

@@ -5,6 +5,7 @@ import os
 import random
 import ssl
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -240,6 +241,22 @@ class TestUpstream:
                 assert b"--upstream-ca FILE, or do without verification by --upstream-insecure" in answer
                 assert b"is the server up?" not in answer
                 assert "TLS failed" in (await on.told_of(Dialled)).error
+                await on.is_empty()
+
+        run(loop, story())
+
+    def test_one_that_never_answers_our_hello_is_a_502_in_time(
+        self, loop: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("chaosproxy.secured.HANDSHAKE_TIME_S", 0.3)
+
+        async def story() -> None:
+            async with stage(security=Security(upstream=trust().client)) as on:
+                began = monotonic()
+                answer = await self._answer(on)
+                assert 0.3 <= monotonic() - began < 5
+                assert answer.startswith(b"HTTP/1.1 502 ")
+                assert b"no answer to our hello within 0.3 s; is it ws:// in place of wss://?" in answer
                 await on.is_empty()
 
         run(loop, story())
@@ -505,12 +522,13 @@ def test_connections_that_end_anyhow_leave_nothing(loop: str, seed: int) -> None
                 while True:
                     serving.add(asyncio.ensure_future(serve_and_go(await on.upstream.accept(), chance)))
 
+            accepting = asyncio.ensure_future(serve())
             await come_and_go(on, random.Random(0))  # once, so that what is made once is there
             await on.is_empty()
+            await asyncio.gather(*serving)
             for peer in Peer.opened:
                 peer.close()
             before = len(os.listdir("/proc/self/fd"))
-            accepting = asyncio.ensure_future(serve())
             for _ in range(15):
                 await asyncio.gather(*(come_and_go(on, chance) for _ in range(8)))
             for peer in Peer.opened:
