@@ -129,8 +129,8 @@ class TestKeptLegs:
             async with stage(hurting({fault: options})) as on:
                 pair = await on.tunnel()
                 aimed, kept = pair if leg == "client" else pair[::-1]
-                step(on)
                 began = monotonic()
+                step(on)
                 assert await aimed.is_reset() is (fault == "reset")
                 await kept.send(build_frame(9, b"alive?"))
                 assert await is_quiet(kept)
