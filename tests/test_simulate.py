@@ -231,3 +231,27 @@ class TestFindings:
     def test_chance_is_by_the_seed(self) -> None:
         lossy = profile({"name": "lossy", "lasts": "20s", "rules": [{"drop": {}, "when": {"chance": "30%"}}]})
         assert simulate(lossy, Options(seed=1)).lines != simulate(lossy, Options(seed=2)).lines
+
+
+def test_what_the_profile_expects_is_judged() -> None:
+    expect = [{"reconnected_within": "2s", "after": "fault"}, {"attempts_at_least": "3"}, {"gives_up_on": "4001"}]
+    profile = Profile.model_validate(
+        {
+            "version": 1,
+            "protocol": "pusher",
+            "phases": [
+                {"name": "healthy", "until": {"subscribed": 1}},
+                {"name": "cut", "lasts": "1s", "rules": ["reset"]},
+                {"name": "well", "lasts": "3s"},
+                {"name": "refusal", "lasts": "1s", "rules": [{"close": "4001"}]},
+            ],
+            "expect": expect,
+        }
+    )
+    rows = simulate(profile, DEFAULTS).rows
+    assert [(row.name, row.outcome.value) for row in rows] == [
+        ("reconnected_within: 2s", "failed"),  # of the second outage it gives up
+        ("attempts_at_least: 3", "failed"),
+        ("gives_up_on: 4001", "passed"),
+    ]
+    assert rows[2].seen.startswith("closed with 4001, and no attempt in ")

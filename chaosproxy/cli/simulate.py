@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ..expectations import Outcome
 from ..opaque import profile_misfits, words_of
 from ..problems import escape
 from ..profile import Profile
@@ -54,6 +55,9 @@ def simulate_command(profile: str, clients: int, seed: int | None, tcp: bool, at
             f"{end.name}: {end.state}{channels}; {end.attempts} attempts, {end.losses} connections lost, "
             f"{end.heard} messages heard"
         )
+    for row in story.rows:
+        has_passed = row.outcome in (Outcome.PASSED, Outcome.HOLDS)
+        echo(f"{'expected' if has_passed else 'not met'}: {escape(f'{row.title}: {row.seen}')}")
     for note in story.notes:
         echo(f"note: {escape(note)}")
     return ExitCode.OK
@@ -67,6 +71,9 @@ def _as_json(profile: Profile, seed: int | None, story: Story) -> dict[str, obje
         "seconds": _seconds(story.ended_at),
         "events": [{"at": _seconds(line.at), "who": line.who, "what": line.text} for line in story.lines],
         "clients": [end._asdict() for end in story.clients],
+        "expected": [
+            {"name": row.name, "about": row.about, "outcome": row.outcome.value, "seen": row.seen} for row in story.rows
+        ],
         "notes": story.notes,
     }
 

@@ -26,6 +26,7 @@ from .base import (
 )
 
 ONLY_HEALED = "only because the proxy healed"
+RESET_AT_HEAL = "reset at heal"  # as a session tells it
 
 
 def acts_of(scene: Scene, client: str, attempt: Attempt, since: Spot) -> list[tuple[Spot, str]]:
@@ -80,6 +81,8 @@ class DetectedWithin(OfOutages):
             seen = f"after {seconds(took)} from the fault: {found[1]}"
             return (passed if took <= self.within else failed)(seen, since, found[0])
         cut = attempt.cut
+        if cut and cut.how == RESET_AT_HEAL:
+            return failed(f"not by itself: {ONLY_HEALED}", since, cut.spot)
         if cut and outage.contains(cut.spot):
             return failed(f"only because the connection was ended ({cut.how})", since, cut.spot)
         if outage.healed:

@@ -10,6 +10,7 @@ from ..faults import Moment
 from ..profile import BoundRule, Phase, Profile
 from ..session import Session
 from ..units import SECOND, format_duration
+from ..verdict import Judge, Row
 from ..wire.frames import Side
 from ..world import MakeWorld, Options, Told, World
 from .clients import Client
@@ -56,6 +57,7 @@ class Story(NamedTuple):
     ended_at: int
     notes: list[str]  # what was found out about the profile: phases that do not end, rules that never struck
     clients: list[ClientEnd]
+    rows: tuple[Row, ...]  # how the modelled clients meet what the profile expects
 
 
 def simulate(
@@ -77,6 +79,8 @@ class _Play:
         self._in_force: dict[str, tuple[BoundRule, str]] = {}  # rules that have been, with the phase
         self._entered: set[str] = set()
         self._ids = count(1)
+        self._judge = Judge(profile, 0)
+        self._records = 0
         self._network = Network(profile, options, self._make_server, self._hear, make_world)
         self._clients = list(self._make_clients(clients))
 
@@ -96,7 +100,15 @@ class _Play:
             self._notes.append(stop)
         self._close_phase()
         self._notes += self._findings()
-        return Story(self._lines, self._network.now, self._notes, [_end_of(client) for client in self._clients])
+        verdict = self._judge.verdict(self._network.now, is_over=True)
+        rows = tuple(row for row in verdict.rows if row.is_expected)
+        ends = [_end_of(client) for client in self._clients]
+        return Story(self._lines, self._network.now, self._notes, ends, rows)
+
+    @property
+    def _is_undecided(self) -> bool:
+        """Whether an expectation waits for something that may still come, or for a time to pass."""
+        return bool(self._profile.expect) and not self._judge.verdict(self._network.now).is_finished
 
     # -- the cast -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +149,7 @@ class _Play:
         if timeline.is_over:
             waited = next_at - timeline.entered_at
             is_calm = waited >= CALM and all(client.is_settled for client in self._clients)
-            return "" if is_calm or waited >= RECOVERY else None
+            return "" if (is_calm and not self._is_undecided) or waited >= RECOVERY else None
         phase = timeline.phase
         if phase is None:
             return "the timeline never starts: no client gets as far as to ask" if next_at > PATIENCE else None
@@ -187,6 +199,9 @@ class _Play:
 
     def _hear(self, told: Told) -> None:
         session, event = told.session, told.event
+        self._records += 1
+        client = session.client if session and session.connection else None
+        self._judge.hear(told.at, self._records, session.number if session else None, client, event)
         match event:
             case PhaseEntered():
                 self._enter(event)
