@@ -176,12 +176,20 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Profile":
-        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
-        if not self.protocol:
-            found += self._misused_protocol()
-        if found:
+        if found := self._misused():
             raise misuse(*found)
         return self
+
+    def changed(self, **fields: Any) -> "Profile":
+        """The same with other fields, each checked already. Raise misuse where they don't go with the rest."""
+        made = self.model_copy(update=fields)
+        if found := made._misused():
+            raise misuse(*found)
+        return made
+
+    def _misused(self) -> list[Misuse]:
+        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
+        return found if self.protocol else [*found, *self._misused_protocol()]
 
     def _misused_ends(self) -> Iterator[Misuse]:
         names: set[str] = set()

@@ -33,6 +33,7 @@ from .greeting import greeting, no_client_yet, trust
 from .narrate import CONTAINER_REMEDY, Narrator
 from .port_holder import holder_of
 from .secure import TlsOptions, make_security, warnings
+from .session_grounds import SessionGrounds
 from .trouble import ExitCode, Trouble
 
 NO_CLIENT_S = 10
@@ -77,6 +78,11 @@ class Fence:
             async with asyncio.timeout(LOOK_UP_TIME_S):
                 owner = Owner.LOOPBACK if owns_server else await asyncio.to_thread(owner_of, upstream.host)
         return cls(upstream, owner)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the server counts as the user's own."""
+        return self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
 
     def refuses(self, rule: Rule) -> str | None:
         """Why a rule must not act here, if so."""
@@ -192,6 +198,7 @@ class _Show:
             settings.profile,
             settings.options,
             security,
+            is_judged=bool(settings.profile.expect),
             file=_open_journal(settings.journal) if settings.journal is not None else None,
             on_trouble=lambda problem: say(f"warning: {problem}"),
         )
@@ -210,15 +217,14 @@ class _Show:
             token = made_up = token_urlsafe(16)
         try:
             control = ControlServer(
-                self.proxy,
-                self._stage.journal,
+                self._stage,
                 self._metrics,
                 address,
                 self._settings.control_hosts,
                 token,
                 fence.refuses,
-                self._stage.clients,
                 self._settings.client_token,
+                SessionGrounds(self._settings, fence, self.proxy.security),
             )
         except ValueError as problem:
             raise Trouble(str(problem), ExitCode.USAGE) from None

@@ -7,13 +7,16 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.control import ControlServer
-from chaosproxy.control.client_door import REPORTS_AT_ONCE, REPORTS_MAX, Budget
+from chaosproxy.control.client_door import REPORTS_MAX
+from chaosproxy.control.room import REPORTS_AT_ONCE, Budget
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
+from chaosproxy.stage import Stage
 from chaosproxy.units import SECOND
 from tests.control.conftest import Run
 from tests.control.stage import JSON, profile_of, staged
 
+NOWHERE = Stage(Address("127.0.0.1", 1))
 TWO_PHASES = profile_of(
     name="outage",
     seed=7,
@@ -618,7 +621,7 @@ class TestServer:
         async def story() -> None:
             async with staged() as stage:
                 address = Address("127.0.0.1", stage.control.port)
-                second = ControlServer(stage.proxy, stage.journal, None, address)
+                second = ControlServer(stage.control.sessions.main.stage, None, address)
                 with pytest.raises(OSError):
                     await second.start()
                 await second.stop()
@@ -628,12 +631,12 @@ class TestServer:
     @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.1", "chaos.example", "127.evil.example"])
     def test_an_address_that_others_can_reach_needs_a_token(self, host: str) -> None:
         with pytest.raises(ValueError, match="set CHAOSPROXY_CONTROL_TOKEN, or listen on"):
-            ControlServer(None, None, None, Address(host, 0))
-        ControlServer(None, None, None, Address(host, 0), token="secret")
+            ControlServer(NOWHERE, None, Address(host, 0))
+        ControlServer(NOWHERE, None, Address(host, 0), token="secret")
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
     def test_a_loopback_address_needs_none(self, host: str) -> None:
-        ControlServer(None, None, None, Address(host, 0))
+        ControlServer(NOWHERE, None, Address(host, 0))
 
     @pytest.mark.parametrize(
         ("data", "status"),
