@@ -1,11 +1,13 @@
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+import chaosproxy.control
 from chaosproxy.control import ControlServer
 from chaosproxy.control.client_door import REPORTS_MAX
 from chaosproxy.control.room import REPORTS_AT_ONCE, Budget
@@ -16,6 +18,7 @@ from chaosproxy.units import SECOND
 from tests.control.conftest import Run
 from tests.control.stage import JSON, profile_of, staged
 
+CONTROL = Path(chaosproxy.control.__file__).parent
 NOWHERE = Stage(Address("127.0.0.1", 1))
 TWO_PHASES = profile_of(
     name="outage",
@@ -614,6 +617,24 @@ class TestClientDoor:
         assert [budget.take(20, SECOND), budget.take(1, SECOND)] == [True, False]
         assert [budget.take(5, SECOND * 3 // 2), budget.take(1, SECOND * 3 // 2)] == [True, False]
         assert [budget.take(21, 100 * SECOND), budget.take(20, 100 * SECOND)] == [False, True]
+
+
+class TestScripts:
+    def test_who_has_no_copy_of_the_client_in_javascript_gets_it_here(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                for form, kind in (
+                    ("mjs", "javascript"),
+                    ("cjs", "javascript"),
+                    ("d.mts", "plain"),
+                    ("d.cts", "plain"),
+                ):
+                    answer = await stage.ask("GET", f"/chaosproxy-control.{form}")
+                    assert (answer.status, answer.headers["Content-Type"]) == (200, f"text/{kind}; charset=utf-8")
+                    assert "Access-Control-Allow-Origin" not in answer.headers
+                    assert answer.body == (CONTROL / f"chaosproxy-control.{form}").read_text()
+
+        run(story())
 
 
 class TestServer:
