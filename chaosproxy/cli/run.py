@@ -140,7 +140,7 @@ async def run(settings: Settings, say: Say) -> int:
     show = _Show(settings, fence, security, say)
     try:
         await show.start()
-        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show.proxy, say)
+        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show, say)
         await signals.first.wait()
         reminder.cancel()
         return await _drain(show.proxy, signals, settings.grace_s, say)
@@ -229,6 +229,11 @@ class _Show:
         except ValueError as problem:
             raise Trouble(str(problem), ExitCode.USAGE) from None
         return control, made_up
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a session is open, or was."""
+        return self._control is not None and self._control.sessions.has_any
 
     async def start(self) -> None:
         """Bind both ports, then say where they are."""
@@ -319,7 +324,10 @@ def _summary(proxy: Proxy) -> str:
     return f"{totals.attempts} attempts, {totals.opened} connections opened; faults struck: {strikes}"
 
 
-def _remind(proxy: Proxy, say: Say) -> None:
+def _remind(show: _Show, say: Say) -> None:
+    proxy = show.proxy
+    if show.has_sessions:
+        return  # clients are to come to those
     if not proxy.world.totals.attempts and proxy.world.is_listening:
         is_opaque, is_tls = proxy.world.options.is_opaque, bool(proxy.security.listen)
         say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=is_opaque, is_tls=is_tls))

@@ -51,6 +51,7 @@ class Sessions:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()  # loops keep only weak references to tasks
         self._opening = 0
+        self.has_any = False  # or had
         self._is_closed = False
 
     def __iter__(self) -> Iterator[Room]:
@@ -81,6 +82,7 @@ class Sessions:
             self._opening -= 1
         self._rooms[room.session] = self.by_client_token[room.client_token] = room
         self._look_later(room, self._idle_max)
+        self.has_any = True
         return room
 
     async def _begin(self, order: SessionOrder) -> Room:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from chaosproxy.cli.addresses import parse_upstream
-from chaosproxy.cli.run import Fence, Settings
+from chaosproxy.cli.run import Fence, Settings, _remind, _Show
 from chaosproxy.cli.secure import TlsOptions, host_header
 from chaosproxy.cli.session_grounds import SessionGrounds
 from chaosproxy.control.orders import Refused
+from chaosproxy.control.session_order import read_session
 from chaosproxy.control.sessions import Terms
 from chaosproxy.profile import EMPTY, RULES
 from chaosproxy.security import PLAIN
@@ -21,15 +22,14 @@ LOCAL, PRIVATE, PUBLIC = "ws://127.0.0.1:6001", "ws://10.1.2.3:6001", "ws://8.8.
 HARMFUL = RULES["close"].model_validate({"close": {"code": "4200", "to": "server"}})
 
 
-def grounds(upstream: str, *, owns_server: bool = False, **options: Any) -> Callable[[str | None], Terms]:
-    """What sessions of `run` before this server get."""
+def settings_before(upstream: str, *, owns_server: bool = False, **options: Any) -> Settings:
+    """`run` before this server."""
     behind = parse_upstream(upstream)
-    given = Options(**{"host": host_header(None, behind), **options})
-    settings = Settings(
+    return Settings(
         upstream=behind,
         listen=LOOPBACK,
         profile=EMPTY,
-        options=given,
+        options=Options(**{"host": host_header(None, behind), **options}),
         tls=TlsOptions(),
         control=LOOPBACK,
         control_hosts=(),
@@ -42,8 +42,13 @@ def grounds(upstream: str, *, owns_server: bool = False, **options: Any) -> Call
         is_verbose=False,
     )
 
+
+def grounds(upstream: str, *, owns_server: bool = False, **options: Any) -> Callable[[str | None], Terms]:
+    """What sessions of `run` before this server get."""
+    settings = settings_before(upstream, owns_server=owns_server, **options)
+
     async def terms(named: str | None) -> Terms:
-        fence = await Fence.around(behind.address, owns_server)
+        fence = await Fence.around(settings.upstream.address, owns_server)
         return await SessionGrounds(settings, fence, PLAIN)(named)
 
     return lambda named: asyncio.run(terms(named))
@@ -94,3 +99,24 @@ def test_toward_a_server_that_speaks_tls_it_speaks_tls() -> None:
 def test_what_is_no_server_is_told_in_the_words_of_the_command_line(text: str) -> None:
     with pytest.raises(ValueError):
         grounds(LOCAL)(text)
+
+
+def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
+    async def story() -> list[str]:
+        said: list[str] = []
+        settings = settings_before(LOCAL)
+        fence = await Fence.around(settings.upstream.address, owns_server=False)
+        show = _Show(settings, fence, PLAIN, said.append)
+        await show.start()
+        try:
+            del said[:]
+            _remind(show, said.append)
+            assert show._control
+            await show._control.sessions.open(read_session(b"{}"))
+            _remind(show, said.append)
+        finally:
+            await show.stop()
+        return said
+
+    (reminder,) = asyncio.run(story())
+    assert "no client has connected" in reminder

@@ -14,6 +14,7 @@ from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy, Upstream
+from chaosproxy.security import PLAIN
 from chaosproxy.stage import Stage as Staged
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -89,7 +90,8 @@ def profile_of(**fields: Any) -> Profile:
 async def staged(profile: Profile = EMPTY, **options: Any) -> AsyncIterator[Stage]:
     async with serve(echo, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as upstream:
         behind = Upstream(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), options.pop("scheme", "ws"))
-        stage = Staged(behind, profile=profile, is_judged=bool(profile.expect))
+        security = options.pop("security", PLAIN)
+        stage = Staged(behind, profile=profile, security=security, is_judged=bool(profile.expect))
         metrics = Metrics(stage.journal)
         metrics.watch(stage.proxy, stage.clients)
         stage.listeners.append(metrics.tell)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any, ClassVar
 
 import aiohttp
@@ -17,11 +18,13 @@ from chaosproxy.control.session_order import read_session
 from chaosproxy.control.sessions import SESSIONS_MAX, Sessions
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
+from chaosproxy.security import Security
 from chaosproxy.stage import Stage as Staged
 from chaosproxy.units import SECOND
 from tests.control.conftest import Run
 from tests.control.stage import Answer, Stage, profile_of, staged
 from tests.live import comes_true
+from tests.sockets.tls_peer import trust
 
 PHASES = [{"name": "healthy", "until": "step"}, {"name": "outage", "rules": [{"reject": {"status": "503"}}]}]
 STEPPED = {"version": 1, "name": "stepped", "phases": PHASES}
@@ -44,9 +47,9 @@ class Session:
         return await self.stage.ask("DELETE", self.told["control"], {})
 
     @contextlib.asynccontextmanager
-    async def client(self, path: str = "/app/key") -> AsyncIterator[ClientConnection]:
-        url = self.told["url"] + path
-        async with connect(url, compression=None, ping_interval=None, proxy=None, close_timeout=1) as link:
+    async def client(self, **options: Any) -> AsyncIterator[ClientConnection]:
+        options = {"compression": None, "ping_interval": None, "proxy": None, "close_timeout": 1} | options
+        async with connect(self.told["url"] + "/app/key", **options) as link:
             yield link
 
     async def told_events(self, event: str) -> list[dict[str, Any]]:
@@ -222,6 +225,27 @@ class TestOpening:
                 async with session.client() as client:
                     await client.send("hello")
                     assert await client.recv() == "hello"
+
+        run(story())
+
+    def test_it_speaks_tls_where_the_proxy_does(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(security=Security({"": trust().server})) as stage:
+                session = await opened(stage)
+                assert session.told["url"] == f"wss://127.0.0.1:{session.told['port']}"
+                async with session.client(ssl=trust().client) as client:
+                    await client.send("hello")
+                    assert await client.recv() == "hello"
+
+        run(story())
+
+    def test_before_a_stream_of_bytes_it_carries_bytes_and_takes_no_profile_of_messages(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(scheme="tcp") as stage:
+                assert (await opened(stage)).told["url"].startswith("tcp://127.0.0.1:")
+                answer = await stage.ask("POST", "/api/sessions", {"profile": PUSHER})
+                assert answer.status == 422
+                assert "protocol: it is read from messages, and tcp:// carries none" in answer.body["error"]
 
         run(story())
 
@@ -583,64 +607,74 @@ CONTRADICTING: dict[str, dict[str, Any]] = {
     "refuses": {"version": 1, "starts": "launch", "phases": [{"name": "a", "rules": ["refuse"]}]},
     "half-opens": {"version": 1, "rules": [{"half_open": {"leg": "both"}, "when": {"from": "client", "nth": 1}}]},
     "closes": {"version": 1, "rules": [{"close": "4200", "when": {"from": "client", "nth": 1}}]},
-    "delays": {"version": 1, "rules": [{"latency": "200ms"}]},
+    "delays": {"version": 1, "rules": [{"latency": "100ms"}]},
     "drops": {"version": 1, "rules": [{"drop": {}, "when": {"from": "client", "nth": 1}}]},
     "repeats": {"version": 1, "rules": [{"duplicate": {}, "when": {"from": "server"}}]},
     "rejects": {"version": 1, "rules": [{"reject": {"status": "503"}}]},
     "nothing": {"version": 1},
 }
+DELAY_S = 0.2  # there and back
+FAULTS_OF = {
+    "refuses": ["refuse"],
+    "half-opens": ["half_open"],
+    "closes": ["close"],
+    "delays": ["latency"],
+    "drops": ["drop"],
+    "repeats": ["duplicate"],
+    "rejects": ["reject"],
+    "nothing": [],
+}
+SEEN: dict[str, object] = {
+    "refuses": "refused",
+    "half-opens": "silent",
+    "closes": 4200,
+    "delays": ["1", "2", "end"],
+    "drops": ["2", "end"],
+    "repeats": ["1", "1", "2", "2", "end"],
+    "rejects": 503,
+    "nothing": ["1", "2", "end"],
+}
 
 
-async def _seen(session: Session) -> object:
-    """What a client sees that sends two messages of the session's own name and hears all there is."""
-    heard: list[str | bytes] = []
-    loop = asyncio.get_running_loop()
+async def seen(session: Session) -> object:
+    """What a client sees that says three things: the echoes up to the last, or how it ended."""
     try:
         async with session.client() as client:
-            began = loop.time()
-            for number in (1, 2):
-                await client.send(f"{number} {session.told['id']}")
-            with contextlib.suppress(TimeoutError):
-                while len(heard) < 4 and not any(str(each).startswith("end") for each in heard):
-                    # So long after the last message nothing comes any more: for silence there is no event.
-                    heard.append(await asyncio.wait_for(client.recv(), 1))
-            took = loop.time() - began
+            began = monotonic()
+            for message in ("1", "2", "end"):
+                await client.send(f"{session.told['id']} {message}")
+            if session.told["profile"] == "half-opens":
+                await session.ask("GET", "/wait?for=struck:half_open")
+                (connection, *_) = (await session.ask("GET", "")).body["connections"]
+                client.transport.abort()
+                return "silent" if connection["silent"] else connection
+            heard: list[str] = []
+            while heard[-1:] != ["end"]:
+                own, _, message = str(await client.recv()).partition(" ")
+                assert own == session.told["id"]
+                heard.append(message)
+            if session.told["profile"] == "delays":
+                assert monotonic() - began >= DELAY_S
+            return heard
     except InvalidStatus as refused:
         return refused.response.status_code
     except ConnectionRefusedError:
         return "refused"
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
-    own = [str(each).removesuffix(f" {session.told['id']}") for each in heard]
-    return own, took - 1 >= 0.35
-
-
-SEEN = {
-    "refuses": "refused",
-    "half-opens": ([], False),
-    "closes": 4200,
-    "delays": (["1", "2"], True),
-    "drops": (["2"], False),
-    "repeats": (["1", "1", "2", "2"], None),
-    "rejects": 503,
-    "nothing": (["1", "2"], False),
-}
 
 
 async def eight_sessions_side_by_side() -> None:
     async with staged() as stage:
-        names = list(CONTRADICTING)
-        sessions = [await opened(stage, profile=CONTRADICTING[name]) for name in names]
-        for _ in range(2):
-            seen = await asyncio.gather(*map(_seen, sessions))
-            for name, each in zip(names, seen, strict=True):
-                expected = SEEN[name]
-                if name == "repeats":
-                    each, expected = each[0], expected[0]
-                assert each == expected, name
+        sessions = [await opened(stage, profile={"name": name, **CONTRADICTING[name]}) for name in SEEN]
+        for _ in range(5):
+            assert dict(zip(SEEN, await asyncio.gather(*map(seen, sessions)), strict=True)) == SEEN
+        for session in sessions:
+            struck = (await session.ask("GET", "")).body["counters"]["faults"]
+            assert sorted(struck) == FAULTS_OF[session.told["profile"]]
         verdicts = await asyncio.gather(*(session.end() for session in sessions))
-        passed = [name for name, verdict in zip(names, verdicts, strict=True) if verdict.body["passed"]]
-        assert passed == [name for name in names if name != "refuses"]  # nobody could be seen there
+        passed = [name for name, verdict in zip(SEEN, verdicts, strict=True) if verdict.body["passed"]]
+        assert passed == [name for name in SEEN if name != "refuses"]  # nobody could be seen there
         assert (await stage.state())["counters"]["attempts"] == 0
 
 

@@ -18,6 +18,7 @@ test.describe('a link that is dead without a word', () => {
       expect: [
         { detected_within: '5s' },
         { marked: 'banner-shown' },
+        { states: { containing: ['connected', 'connecting', 'connected'] } },
         { resubscribed: { channels: 'all', within: '20s' }, after: 'fault' },
       ],
     },
@@ -25,12 +26,15 @@ test.describe('a link that is dead without a word', () => {
 
   test('is noticed by the page, and left for a new one', async ({ page, session }) => {
     const banner = await open(page, session);
+    await page.addScriptTag({ url: session.scriptUrl }); // the page's own words for its states stand beside the wire
+    await page.evaluate('chaosproxy.watch(pusher)');
+    await session.waitFor('state:connected');
     const outage = await session.fault({ half_open: { mode: 'blackhole', heal: 'reset' } });
     await expect(banner).toBeVisible({ timeout: 10_000 });
     await session.mark('banner-shown');
     await outage.heal();
     await expect(banner).toBeHidden({ timeout: 10_000 });
-    await session.waitFor('subscribed');
+    await session.waitFor('verdict');
   });
 });
 
