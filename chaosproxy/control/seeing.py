@@ -40,9 +40,10 @@ async def wait(room: Room, request: web.Request) -> web.StreamResponse:
     """Answer once it holds; 504 where it does not come. (Not 408, upon which a browser may ask again by itself.)"""
     timeout = _read(request, "timeout", _read_timeout, WAIT_DEFAULT)
     condition = room.waits.condition(request.query.get("for", ""), _read(request, "count", _read_count, 1))
-    if not await room.waits.wait(condition, timeout):
+    there = await room.waits.wait(condition, timeout)
+    if there is None:
         return web.json_response(room.waits.tell(condition, timeout, monotonic_ns()), status=504)
-    return web.json_response({"for": condition.name, "there": condition.there(), "wanted": condition.wanted})
+    return web.json_response({"for": condition.name, "there": there, "wanted": condition.wanted})
 
 
 def _read(request: web.Request, name: str, read: Callable[[str], int], default: int) -> int:

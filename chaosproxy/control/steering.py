@@ -108,19 +108,19 @@ async def close(room: Room, request: web.Request) -> web.StreamResponse:
     if room.stage.proxy.world.options.is_opaque:
         raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
     code = None if order.code == "none" else order.code
-    session = _session(room, request)
-    room.stage.proxy.steer(lambda world, now: [(session, session.close(Leg.CLIENT, code, order.reason, now))])
-    return web.json_response({"attempt": session.number})
+    connection = _connection(room, request)
+    room.stage.proxy.steer(lambda world, now: [(connection, connection.close(Leg.CLIENT, code, order.reason, now))])
+    return web.json_response({"attempt": connection.number})
 
 
 async def reset(room: Room, request: web.Request) -> web.StreamResponse:
     read_order(Nothing, await request.read())
-    session = _session(room, request)
-    room.stage.proxy.steer(lambda world, now: [(session, session.reset(Leg.BOTH, now, "proxy"))])
-    return web.json_response({"attempt": session.number})
+    connection = _connection(room, request)
+    room.stage.proxy.steer(lambda world, now: [(connection, connection.reset(Leg.BOTH, now, "proxy"))])
+    return web.json_response({"attempt": connection.number})
 
 
-def _session(room: Room, request: web.Request) -> Session:
+def _connection(room: Room, request: web.Request) -> Session:
     number = request.match_info["attempt"]
     session = None
     if number.isascii() and number.isdigit() and len(number) < 20:

@@ -33,9 +33,10 @@ class Condition(NamedTuple):
     wanted: int
     there: Callable[[], int]
 
-    @property
-    def holds(self) -> bool:
-        return self.there() >= self.wanted
+    def look(self, future: "asyncio.Future[int]") -> None:
+        """Tell who waits how many there are, if they are enough."""
+        if not future.done() and (there := self.there()) >= self.wanted:
+            future.set_result(there)
 
 
 class Waits:
@@ -44,7 +45,7 @@ class Waits:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._counts: Counter[str] = Counter()
-        self._waiting: dict[asyncio.Future[None], Condition] = {}
+        self._waiting: dict[asyncio.Future[int], Condition] = {}
         stage.listeners.append(self.hear)
 
     @property
@@ -57,40 +58,32 @@ class Waits:
             if name in self._counts or len(self._counts) < NAMES_MAX:
                 self._counts[name] += 1
         for future, condition in self._waiting.items():
-            if not future.done() and condition.name != "verdict" and condition.holds:
-                future.set_result(None)
+            if condition.name != "verdict":
+                condition.look(future)
 
-    async def wait(self, condition: Condition, patience: int) -> bool:
-        """Wait until it holds, for so many nanoseconds at most; whether it does."""
-        if condition.holds:
-            return True
+    async def wait(self, condition: Condition, patience: int) -> int | None:
+        """Wait until it holds, for so many nanoseconds at most. Return how many there were then; None if it is late."""
+        if (there := condition.there()) >= condition.wanted:
+            return there
         if len(self._waiting) >= WAITS_MAX:
             raise Refused(503, f"{WAITS_MAX} others wait already")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[future] = condition
-        judging = self._judge_again(future, condition) if condition.name == "verdict" else None
+        judging = _Repeated(lambda: condition.look(future)) if condition.name == "verdict" else None
         try:
-            await asyncio.wait_for(future, patience / SECOND)
+            return await asyncio.wait_for(future, patience / SECOND)
         except TimeoutError:
-            return False
+            return None
         finally:
             del self._waiting[future]
             if judging:
                 judging.cancel()
-        return True
 
     def close(self) -> None:
         """The stage ends: who still waits is told so."""
         for future in self._waiting:
             if not future.done():
-                future.set_exception(Refused(410, "the session has ended meanwhile"))
-
-    def _judge_again(self, future: asyncio.Future[None], condition: Condition) -> "_Repeated":
-        def look() -> None:
-            if not future.done() and condition.holds:
-                future.set_result(None)
-
-        return _Repeated(look)
+                future.set_exception(Refused(410, "it has ended meanwhile"))
 
     # -- what one can wait for --------------------------------------------------------------------------------------
 

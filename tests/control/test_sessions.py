@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any, ClassVar
@@ -331,6 +333,21 @@ class TestEnding:
 
         run(story())
 
+    def test_what_it_held_is_free_again(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                session = await opened(stage, profile="brief-interruption", starts="launch")
+                held = weakref.ref(stage.control.sessions.room(session.told["id"]).stage)
+                async with session.client() as client:
+                    await session.ask("GET", "/wait?for=opened")
+                    await session.end()
+                    with pytest.raises(ConnectionClosed):
+                        await client.recv()
+                gc.collect()
+                assert held() is None
+
+        run(story())
+
     def test_who_waits_or_follows_is_let_go(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage:
@@ -341,7 +358,7 @@ class TestEnding:
                 await comes_true(lambda: bool(room.waits.count and room.streams.count))
                 await session.end()
                 answer = await waiting
-                assert (answer.status, answer.body) == (410, {"error": "the session has ended meanwhile"})
+                assert (answer.status, answer.body) == (410, {"error": "it has ended meanwhile"})
                 assert "journal" in await following
 
         run(story())
@@ -352,7 +369,7 @@ class TestEnding:
             sessions = Sessions(main, idle_max=SECOND // 50)
             room = await sessions.open(read_session(b"{}"))
             condition = room.waits.condition("opened", 1)
-            assert not await room.waits.wait(condition, SECOND // 10)  # while somebody waits, it lives
+            assert None is await room.waits.wait(condition, SECOND // 10)  # while somebody waits, it lives
             assert list(sessions) == [room]
             await main.stage.journal.wait(0)
             assert list(sessions) == []
@@ -672,6 +689,7 @@ async def eight_sessions_side_by_side() -> None:
         for session in sessions:
             struck = (await session.ask("GET", "")).body["counters"]["faults"]
             assert sorted(struck) == FAULTS_OF[session.told["profile"]]
+        assert "chaosproxy_attempts_total 0.0" in (await stage.ask("GET", "/metrics")).body  # those are the proxy's own
         verdicts = await asyncio.gather(*(session.end() for session in sessions))
         passed = [name for name, verdict in zip(SEEN, verdicts, strict=True) if verdict.body["passed"]]
         assert passed == [name for name in SEEN if name != "refuses"]  # nobody could be seen there
