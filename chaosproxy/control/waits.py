@@ -19,7 +19,7 @@ from .orders import Refused
 from .state import Json, tell_phase
 
 WAITS_MAX = 64
-NAMES_MAX = 1000  # of marks and rules that are counted
+MARKS_MAX = 1000  # names that are counted; a page may set any
 JUDGE_AGAIN_S = 0.1  # a verdict may be decided by time alone, of which no event tells
 PLAIN = ("opened", "closed", "established", "subscribed", "verdict")
 NAMED = ("phase", "struck", "state", "mark")
@@ -55,7 +55,7 @@ class Waits:
     def hear(self, told: Told) -> None:
         """Something happened."""
         for name in _names_of(told):
-            if name in self._counts or len(self._counts) < NAMES_MAX:
+            if name in self._counts or not name.startswith("mark:") or len(self._counts) < MARKS_MAX:
                 self._counts[name] += 1
         for future, condition in self._waiting.items():
             if condition.name != "verdict":

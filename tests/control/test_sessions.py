@@ -602,6 +602,24 @@ class TestWaiting:
 
         run(story())
 
+    def test_marks_of_any_name_do_not_crowd_out_what_else_is_counted(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                session = await opened(stage, profile=STEPPED)
+                for number in range(0, 1100, 50):
+                    marks = [
+                        {"n": number + n, "ms": 1, "what": "mark", "detail": f"{number + n}"} for n in range(1, 51)
+                    ]
+                    body = json.dumps({"instance": "i", "reports": marks})
+                    path = f"{session.told['client_reports']}/reports"
+                    assert (await stage.send("POST", path, body, {})).status == 204
+                await session.ask("POST", "/phase/next")
+                for what in ("mark:1", "phase:healthy"):
+                    assert (await session.ask("GET", f"/wait?for={what}&timeout=1ms")).status == 200
+                assert (await session.ask("GET", "/wait?for=mark:1100&timeout=1ms")).status == 504
+
+        run(story())
+
     def test_so_many_wait_at_most_and_who_goes_makes_room(self, run: Run) -> None:
         async def story() -> None:
             stage = Staged(Address("127.0.0.1", 1))
