@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := tests/interop/node
 REACT := examples/react
+PLAYWRIGHT := examples/playwright
 
 .PHONY: demo test test-slow style types format docs setup interop chromium bench clean
 
@@ -39,7 +40,7 @@ docs: $(VENV)/ready
 setup: $(VENV)/ready interop
 
 # What the tests with real clients need: Node's packages, and a Chromium (see the script for where it comes from).
-interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready chromium
+interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready $(PLAYWRIGHT)/node_modules/ready chromium
 
 chromium:
 	@tests/interop/chromium.sh
@@ -58,9 +59,13 @@ $(REACT)/node_modules/ready: $(REACT)/package.json $(REACT)/package-lock.json
 	cd $(REACT) && npm ci --no-audit --no-fund --ignore-scripts
 	touch $@
 
+$(PLAYWRIGHT)/node_modules/ready: $(PLAYWRIGHT)/package.json $(PLAYWRIGHT)/package-lock.json
+	cd $(PLAYWRIGHT) && npm ci --no-audit --no-fund --ignore-scripts
+	touch $@
+
 # Options go in BENCH, such as: make bench BENCH="--seconds 0.5 --markdown"
 bench: $(VENV)/ready
 	$(BIN)/python -m bench $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(INTEROP)/node_modules $(REACT)/node_modules
+	rm -rf $(VENV) $(INTEROP)/node_modules $(REACT)/node_modules $(PLAYWRIGHT)/node_modules

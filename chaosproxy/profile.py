@@ -192,6 +192,13 @@ class Profile(Model):
         found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
         return found if self.protocol else [*found, *self._misused_protocol()]
 
+    def changed(self, **fields: Any) -> "Profile":
+        """The same with other fields, each checked already. Raise misuse where they don't go with the rest."""
+        made = self.model_copy(update=fields)
+        if found := made.misfits():
+            raise misuse(*found)
+        return made
+
     def _misused_ends(self) -> Iterator[Misuse]:
         names: set[str] = set()
         for index, phase in enumerate(self.phases):

@@ -16,7 +16,7 @@ from .rule import Path
 from .wording import problems_of
 from .yaml_tree import Node, read
 
-__all__ = ["BadProfile", "Problem", "example", "load", "render", "schema"]
+__all__ = ["BadProfile", "Problem", "check", "example", "load", "render", "schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _HARMLESS: dict[str, dict[str, Any]] = {"rules": {"drop": {}}, "expect": {"marked": "anything"}}
@@ -31,6 +31,14 @@ def load(text: str | bytes, source: str) -> Profile:
     unreadable = {Place(problem.line, problem.column) for problem in problems}
     problems += [problem for problem in more if Place(problem.line, problem.column) not in unreadable]
     if profile is None or problems:
+        raise BadProfile(problems)
+    return profile
+
+
+def check(tree: Node, source: str) -> Profile:
+    """Take what has been read for a profile. Raises BadProfile."""
+    profile, problems = _validate(tree.data(), tree, source)
+    if profile is None:
         raise BadProfile(problems)
     return profile
 

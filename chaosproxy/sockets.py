@@ -17,6 +17,11 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def reachable(self) -> "Address":
+        """Where to connect to what listens here: a wildcard is reached over the loopback."""
+        return self._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))
+
 
 class Upstream(NamedTuple):
     """The server: where it is, and what is spoken with it."""

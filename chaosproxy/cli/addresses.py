@@ -95,7 +95,7 @@ def parse_address(text: str) -> Address:
 
 def reachable(address: Address) -> Address:
     """Where to connect to what listens on this address: a wildcard is reached over the loopback."""
-    return address._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host))
+    return address.reachable
 
 
 def leads_to(address: Address, listening: Address) -> bool:

@@ -64,6 +64,11 @@ class Fence:
                 owner = Owner.LOOPBACK if owns_server else await asyncio.to_thread(owner_of, upstream.host)
         return cls(upstream, owner)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the server counts as the user's own."""
+        return self._owner in (Owner.LOOPBACK, Owner.PRIVATE)
+
     def refuses(self, rule: Rule) -> str | None:
         """Why a rule must not act here, if so."""
         if not rule.harms_server or self._owner in (Owner.LOOPBACK, Owner.PRIVATE):

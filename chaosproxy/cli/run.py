@@ -24,7 +24,7 @@ async def run(settings: Settings, say: Say) -> int:
     try:
         await show.start()
         show.greet()
-        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show.proxy, say)
+        reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show, say)
         await signals.first.wait()
         reminder.cancel()
         return await _drain(show.proxy, signals, settings.grace_s, say)
@@ -72,7 +72,10 @@ def _summary(proxy: Proxy) -> str:
     return f"{totals.attempts} attempts, {totals.opened} connections opened; faults struck: {strikes}"
 
 
-def _remind(proxy: Proxy, say: Say) -> None:
+def _remind(show: Show, say: Say) -> None:
+    proxy = show.proxy
+    if show.has_sessions:
+        return  # clients are to come to those
     if not proxy.world.totals.attempts and proxy.world.is_listening:
         is_opaque, is_tls = proxy.world.options.is_opaque, bool(proxy.security.listen)
         say(no_client_yet(proxy.upstream, proxy.address, NO_CLIENT_S, is_opaque=is_opaque, is_tls=is_tls))

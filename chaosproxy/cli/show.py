@@ -19,6 +19,7 @@ from .greeting import greeting, trust
 from .narrate import Narrator
 from .port_holder import holder_of
 from .premises import Fence, Say, Settings, another
+from .session_grounds import SessionGrounds
 from .trouble import ExitCode, Trouble
 
 
@@ -37,7 +38,7 @@ class Show:
             settings.profile,
             settings.options,
             security,
-            is_judged=is_judged,
+            is_judged=is_judged or bool(settings.profile.expect),
             records_bytes=settings.records_bytes,
             make_world=settings.make_world,
             file=_open_journal(settings.journal) if settings.journal is not None else None,
@@ -58,19 +59,23 @@ class Show:
             token = made_up = token_urlsafe(16)
         try:
             control = ControlServer(
-                self.proxy,
-                self.stage.journal,
+                self.stage,
                 self._metrics,
                 address,
                 self._settings.control_hosts,
                 token,
                 fence.refuses,
-                self.stage.clients,
                 self._settings.client_token,
+                SessionGrounds(self._settings, fence, self.proxy.security),
             )
         except ValueError as problem:
             raise Trouble(str(problem), ExitCode.USAGE) from None
         return control, made_up
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a session is open, or was."""
+        return self._control is not None and self._control.sessions.has_any
 
     async def start(self) -> None:
         """Bind both ports. Raise Trouble where one can't be had."""

@@ -12,16 +12,14 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from ..observe import Clients, Statement
-from ..proxy import Proxy
-from ..units import SECOND
-from ..world import Step, Told, World
+from ..observe import Statement
+from ..world import Step, World
 from .orders import Refused
+from .room import REPORTS_PER_SECOND, Room
+from .sessions import Sessions
 
 TOKEN_IN_PATH = "client_token"
 REPORTS_MAX = 64  # in one body
-REPORTS_PER_SECOND = 500  # a client that reconnects at once, for ever, makes some hundred changes of state in a second
-REPORTS_AT_ONCE = 2000
 
 _SCRIPT = files(__package__).joinpath("chaosproxy.js").read_text()
 # A file can't be a classic script and a module that exports: so the same source comes under two names.
@@ -68,33 +66,12 @@ class _Body(_Strict):
 _REPORT: TypeAdapter[_State | _More] = TypeAdapter(Annotated[_State | _More, Field(discriminator="what")])
 
 
-class Budget:
-    """So many per second, and so many at once."""
-
-    def __init__(self, per_second: int, at_once: int) -> None:
-        self._per_second = per_second
-        self._full = at_once * SECOND
-        self._left = self._full  # of a report, a nanosecond's worth is per_second
-        self._at = 0
-
-    def take(self, count: int, now: int) -> bool:
-        """Whether there is room for all of them; then it is used."""
-        self._left = min(self._full, self._left + max(0, now - self._at) * self._per_second)
-        self._at = now
-        if count * SECOND > self._left:
-            return False
-        self._left -= count * SECOND
-        return True
-
-
 class ClientDoor:
-    """Serve the script, and take what it reports into the stream of what happens."""
+    """Serve the script, and take what it reports into the stream of what happens to the stage whose token is named."""
 
-    def __init__(self, proxy: Proxy, clients: Clients, clock: Callable[[], int] = monotonic_ns) -> None:
-        self._proxy = proxy
-        self._clients = clients
+    def __init__(self, sessions: Sessions, clock: Callable[[], int] = monotonic_ns) -> None:
+        self._sessions = sessions
         self._clock = clock
-        self._budget = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         base = f"/client/{{{TOKEN_IN_PATH}}}"
@@ -111,50 +88,50 @@ class ClientDoor:
         return _javascript(_SCRIPT + _EXPORTS)
 
     async def _reports(self, request: web.Request) -> web.Response:
+        room = self._sessions.by_client_token[request.match_info[TOKEN_IN_PATH]]
+        clients = room.stage.clients
         try:
             body = _Body.model_validate_json(await request.read())
         except web.HTTPRequestEntityTooLarge:
-            self._clients.drop("too_large")
+            clients.drop("too_large")
             raise
         except ValidationError:
-            self._clients.drop("malformed")
+            clients.drop("malformed")
             raise Refused(400, "the body is not what chaosproxy.js sends") from None
-        if not self._budget.take(len(body.reports), self._clock()):
-            self._clients.drop("rate", len(body.reports))
+        if not room.reports.take(len(body.reports), self._clock()):
+            clients.drop("rate", len(body.reports))
             raise Refused(429, f"more than {REPORTS_PER_SECOND} reports a second")
-        statements = [statement for report in body.reports if (statement := self._read(body, report))]
+        statements = [statement for report in body.reports if (statement := _read(room, body, report))]
         statements.sort(key=lambda statement: statement.ordinal)
 
         def tell(world: World, now: int) -> list[Step]:
             for statement in statements:
-                world.told += self._hear(statement, now)
+                world.told += clients.hear(statement, now)
             return []
 
-        self._proxy.steer(tell)
+        room.stage.proxy.steer(tell)
         return web.Response(status=204)
 
-    def _read(self, body: _Body, report: JsonValue) -> Statement | None:
-        try:
-            said = _REPORT.validate_python(report)
-        except ValidationError:
-            self._clients.drop("malformed")
-            return None
-        return Statement(
-            body.client,
-            body.instance,
-            said.n,
-            said.ms,
-            said.socket_id,
-            said.what,
-            said.state,
-            said.previous,
-            said.detail,
-            said.code,
-            said.path,
-        )
 
-    def _hear(self, statement: Statement, now: int) -> list[Told]:
-        return self._clients.hear(statement, now)
+def _read(room: Room, body: _Body, report: JsonValue) -> Statement | None:
+    try:
+        said = _REPORT.validate_python(report)
+    except ValidationError:
+        room.stage.clients.drop("malformed")
+        return None
+    return Statement(
+        body.client,
+        body.instance,
+        said.n,
+        said.ms,
+        said.socket_id,
+        said.what,
+        said.state,
+        said.previous,
+        said.detail,
+        said.code,
+        said.path,
+    )
 
 
 def _javascript(text: str) -> web.Response:

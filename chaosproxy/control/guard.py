@@ -57,11 +57,11 @@ class Guard:
     """The rules of one control address.
 
     `hosts` are names by which it may be addressed beside loopback ones: `name` with any port (port mappings change
-    it), or `name:port` with that one only. Loopback names need our own port or none.
+    it), or `name:port` with that one only. Loopback names need our own port or none. `client_tokens` are those of now.
     """
 
     def __init__(
-        self, host: str, hosts: Collection[str] = (), token: str | None = None, client_token: str = ""
+        self, host: str, hosts: Collection[str] = (), token: str | None = None, client_tokens: Collection[str] = ()
     ) -> None:
         self._is_loopback = host == "localhost" or _is_loopback(host)
         if not self._is_loopback and not token:
@@ -72,7 +72,7 @@ class Guard:
         self._family = None if host == "localhost" or not self._is_loopback else ipaddress.ip_address(host).version
         self._hosts = frozenset(name.lower() for name in hosts)
         self._token = token.encode() if token else None
-        self._client_token = client_token.encode()
+        self._client_tokens = client_tokens
 
     def check(self, facts: Facts, port: int) -> Refusal | None:
         """Why a request to our port must not be served, if so."""
@@ -112,7 +112,9 @@ class Guard:
         return Refusal(401, f"expected Authorization: Bearer with the token of {TOKEN_VARIABLE}")
 
     def _check_client_token(self, given: str) -> Refusal | None:
-        if self._client_token and hmac.compare_digest(given.encode(errors="surrogateescape"), self._client_token):
+        said = given.encode(errors="surrogateescape")
+        same = [hmac.compare_digest(said, token.encode()) for token in self._client_tokens]
+        if any(same):
             return None
         return Refusal(404, "the script's address is another; the proxy says it as it starts")
 

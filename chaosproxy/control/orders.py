@@ -19,10 +19,14 @@ Fence = Callable[[Rule], str | None]
 """Why a rule must not be added to this proxy, if so."""
 
 
+ToldProblem = dict[str, str | int]
+"""A problem, as it is answered."""
+
+
 class Refused(Exception):
     """A request can't be served; it has changed nothing."""
 
-    def __init__(self, status: int, error: str, problems: Sequence[dict[str, str]] = ()) -> None:
+    def __init__(self, status: int, error: str, problems: Sequence[ToldProblem] = ()) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
@@ -73,6 +77,15 @@ class Report(Model):
     """Anything more."""
 
 
+class Mark(Model):
+    """A name that shall stand in the journal at this moment."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """What expectations (marked:) and waiting (mark:NAME) call it."""
+    client: Annotated[str, Field(max_length=256)] = ""
+    """The key of the client that it is about, where there are several."""
+
+
 class Nothing(Model):
     """No fields."""
 
@@ -82,6 +95,11 @@ OrderType = TypeVar("OrderType", bound=Model)
 
 def read_order(kind: type[OrderType], body: bytes) -> OrderType:
     """Read a JSON object; an empty body is an empty one. Raise Refused with all its problems."""
+    return check_order(kind, read_body(body))
+
+
+def read_body(body: bytes) -> Node:
+    """Read a JSON object into the form in which profiles are read. Raise Refused where it is none."""
     try:
         value = json.loads(
             body or b"{}", object_pairs_hook=_object, parse_int=_Number, parse_float=_Number, parse_constant=_Number
@@ -91,10 +109,15 @@ def read_order(kind: type[OrderType], body: bytes) -> OrderType:
         raise Refused(400, f"the body is not JSON: {str(problem)[:200]}") from None
     if not isinstance(value, dict):
         raise Refused(422, "the body is not a JSON object")
+    return tree
+
+
+def check_order(kind: type[OrderType], tree: Node) -> OrderType:
+    """Take what has been read for an order. Raise Refused with all its problems."""
     try:
         return kind.model_validate(tree.data(), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise _refused(problems_of(error, tree, "", (kind,))) from None
+        raise Refused(422, "the order is not valid", tell_problems(problems_of(error, tree, "", (kind,)))) from None
 
 
 class _Number(str):
@@ -128,6 +151,11 @@ def _tree(value: object, depth: int = 0) -> Node:
             return Node(_NOWHERE, text if isinstance(value, _Number) else Quoted(text))
 
 
-def _refused(problems: Sequence[Problem]) -> Refused:
-    told = [{"path": each.path, "message": "; ".join(filter(None, (each.message, each.hint)))} for each in problems]
-    return Refused(422, "the order is not valid", told)
+def tell_problems(problems: Sequence[Problem], below: str = "", *, with_places: bool = False) -> list[ToldProblem]:
+    """Tell problems by their paths, `below` that of what has been read; with their places where that was text."""
+    told: list[ToldProblem] = []
+    for each in problems:
+        path = below + ("." if below and each.path and each.path[0] != "[" else "") + each.path
+        place: ToldProblem = {"source": each.source, "line": each.line, "column": each.column} if with_places else {}
+        told.append({"path": path, "message": "; ".join(filter(None, (each.message, each.hint))), **place})
+    return told

@@ -6,14 +6,15 @@ from secrets import token_urlsafe
 
 from aiohttp import web
 
-from ..journal import Journal
 from ..metrics import Metrics
-from ..observe import Clients
-from ..proxy import Address, Proxy
+from ..sockets import Address
+from ..stage import Stage
 from .api import OPEN_PATHS, Api
 from .client_door import TOKEN_IN_PATH, ClientDoor
 from .guard import Facts, Guard
 from .orders import Fence, Refused
+from .room import Room
+from .sessions import Grounds, Sessions
 
 BODY_BYTES_MAX = 64 * 1024  # a mebibyte of mistakes would keep the loop busy for seconds
 _HEADERS = {
@@ -29,37 +30,41 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlServer:
-    """The control address of one proxy.
+    """The control address of one proxy, and of the sessions that are opened over it.
 
     `hosts` are further names by which it may be addressed (see Guard). Raise ValueError where the address can be
-    reached from elsewhere and there is no `token`. `fence` may forbid rules. `clients` is what is known of clients;
-    they report under `client_path`, which no other can guess.
+    reached from elsewhere and there is no `token`. `fence` may forbid rules; `grounds` say on what sessions may stand.
+    The clients report under `client_path`, which no other can guess.
     """
 
     def __init__(
         self,
-        proxy: Proxy,
-        journal: Journal,
+        stage: Stage,
         metrics: Metrics,
         address: Address,
         hosts: Collection[str] = (),
         token: str | None = None,
         fence: Fence = lambda rule: None,
-        clients: Clients | None = None,
         client_token: str | None = None,
+        grounds: Grounds | None = None,
     ) -> None:
         self._address = address
-        clients, client_token = clients or Clients(), client_token or token_urlsafe(16)
-        self.client_path = f"/client/{client_token}"
-        self._guard = Guard(address.host, hosts, token, client_token)
-        self._api = Api(proxy, journal, metrics, fence, clients)
+        main = Room(stage, fence, client_token or token_urlsafe(16))
+        self.client_path = main.client_path
+        self.sessions = Sessions(main, grounds)
+        self._guard = Guard(address.host, hosts, token, self.sessions.by_client_token)
         self.port = 0
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
-        app.add_routes(self._api.routes())
-        app.add_routes(ClientDoor(proxy, clients).routes())
+        app.add_routes(Api(self.sessions, metrics).routes())
+        app.add_routes(ClientDoor(self.sessions).routes())
         app.on_response_prepare.append(_add_headers)
-        app.on_shutdown.append(self._let_followers_go)
+        app.on_shutdown.append(self._let_go)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+
+    @property
+    def routes(self) -> Collection[web.AbstractRoute]:
+        """All that is served."""
+        return self._runner.app.router.routes()
 
     async def start(self) -> None:
         """Listen. Raise OSError where the address can't be had."""
@@ -72,8 +77,9 @@ class ControlServer:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """End all conversations. Call it even where `start` has failed."""
+        """End all sessions and conversations. Call it even where `start` has failed."""
         await self._runner.cleanup()
+        await self.sessions.close()
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -86,8 +92,8 @@ class ControlServer:
         except web.HTTPException as error:
             return _refuse(Refused(error.status, _words(error)), error)
 
-    async def _let_followers_go(self, app: web.Application) -> None:
-        await self._api.streams.close()
+    async def _let_go(self, app: web.Application) -> None:
+        await self.sessions.close()
 
 
 def _facts(request: web.Request) -> Facts:

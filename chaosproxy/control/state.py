@@ -1,5 +1,6 @@
-"""What is going on, as JSON: phase, rules, connections, clients, counters."""
+"""What is going on, as JSON: phase, rules, connections, clients, counters, the verdict."""
 
+import json
 from collections.abc import Sequence
 from itertools import islice
 
@@ -10,9 +11,12 @@ from ..profile import Until
 from ..proxy import Proxy
 from ..rule import BoundRule
 from ..session import Session
+from ..stage import Stage
+from ..verdict import Row
 from ..world import World
 
 CONNECTIONS_SHOWN_MAX = 1000
+EVIDENCE_MAX = 20  # of one row
 
 Json = dict[str, JsonValue]
 
@@ -106,6 +110,32 @@ def _tell_client(seen: Seen, now: int) -> Json:
         "source": seen.source.value,
         "socket_id": seen.socket_id,
         "attempt": seen.attempt,
+    }
+
+
+def tell_verdict(stage: Stage, *, is_over: bool = False) -> Json:
+    """How a judged run stands, row by row, with the journal's records that show it, as far as they are kept."""
+    verdict, digest = stage.verdict(is_over=is_over), stage.digest()
+    world = stage.proxy.world
+    return {
+        "profile": {"name": world.profile.name, "digest": world.profile.digest},
+        "seed": world.seed,
+        "passed": verdict.has_passed,
+        "finished": verdict.is_finished or is_over,
+        "rows": [_tell_row(row, stage) for row in verdict.rows],
+        "digest": {"whole": digest.whole, "clients": dict(digest.clients), "states": dict(digest.states)},
+    }
+
+
+def _tell_row(row: Row, stage: Stage) -> Json:
+    lines = [stage.journal.line(seq) for seq in row.evidence[:EVIDENCE_MAX]]
+    return {
+        "name": row.name,
+        "about": row.about,
+        "outcome": row.outcome.value,
+        "seen": row.seen,
+        "expected": row.is_expected,
+        "evidence": [json.loads(line) for line in lines if line],
     }
 
 

@@ -26,6 +26,10 @@ class Streams:
         self._patience_s = patience_s
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    @property
+    def count(self) -> int:
+        return len(self._tasks)
+
     def file(self) -> web.Response:
         """The header and the tail, as lines of JSON."""
         lines = [self._journal.header, *(line.text for line in self._journal.after(0, self._journal.last))]

@@ -12,10 +12,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from chaosproxy.control import ControlServer
 from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
-from chaosproxy.observe import Clients
 from chaosproxy.profile import EMPTY, Profile
 from chaosproxy.proxy import Address, Proxy, Upstream
-from chaosproxy.world import Told
+from chaosproxy.security import PLAIN
+from chaosproxy.stage import Stage as Staged
 
 LOOPBACK = Address("127.0.0.1", 0)
 JSON = {"Content-Type": "application/json"}
@@ -88,26 +88,20 @@ def profile_of(**fields: Any) -> Profile:
 
 @asynccontextmanager
 async def staged(profile: Profile = EMPTY, **options: Any) -> AsyncIterator[Stage]:
-    journal = Journal(profile, profile.seed)
-    metrics = Metrics(journal)
-    clients = Clients(has_protocol=profile.protocol is not None)
-
-    def tell(told: Told) -> None:
-        for each in (told, *clients.tell(told)):
-            journal.tell(each)
-            metrics.tell(each)
-
     async with serve(echo, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as upstream:
         behind = Upstream(Address("127.0.0.1", upstream.sockets[0].getsockname()[1]), options.pop("scheme", "ws"))
-        proxy = Proxy(behind, profile=profile, on_told=tell)
-        metrics.watch(proxy, clients)
-        await proxy.start()
+        security = options.pop("security", PLAIN)
+        stage = Staged(behind, profile=profile, security=security, is_judged=bool(profile.expect))
+        metrics = Metrics(stage.journal)
+        metrics.watch(stage.proxy, stage.clients)
+        stage.listeners.append(metrics.tell)
+        await stage.start()
         address = options.pop("address", LOOPBACK)
-        control = ControlServer(proxy, journal, metrics, address, clients=clients, **options)
+        control = ControlServer(stage, metrics, address, **options)
         await control.start()
         try:
             async with aiohttp.ClientSession(trust_env=False) as http:
-                yield Stage(proxy, journal, control, http)
+                yield Stage(stage.proxy, stage.journal, control, http)
         finally:
             await control.stop()
-            await proxy.abort()
+            await stage.stop()

@@ -1,19 +1,25 @@
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+import chaosproxy.control
 from chaosproxy.control import ControlServer
-from chaosproxy.control.client_door import REPORTS_AT_ONCE, REPORTS_MAX, Budget
+from chaosproxy.control.client_door import REPORTS_MAX
+from chaosproxy.control.room import REPORTS_AT_ONCE, Budget
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
+from chaosproxy.stage import Stage
 from chaosproxy.units import SECOND
 from tests.control.conftest import Run
 from tests.control.stage import JSON, profile_of, staged
 
+CONTROL = Path(chaosproxy.control.__file__).parent
+NOWHERE = Stage(Address("127.0.0.1", 1))
 TWO_PHASES = profile_of(
     name="outage",
     seed=7,
@@ -613,12 +619,30 @@ class TestClientDoor:
         assert [budget.take(21, 100 * SECOND), budget.take(20, 100 * SECOND)] == [False, True]
 
 
+class TestScripts:
+    def test_who_has_no_copy_of_the_client_in_javascript_gets_it_here(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                for form, kind in (
+                    ("mjs", "javascript"),
+                    ("cjs", "javascript"),
+                    ("d.mts", "plain"),
+                    ("d.cts", "plain"),
+                ):
+                    answer = await stage.ask("GET", f"/chaosproxy-control.{form}")
+                    assert (answer.status, answer.headers["Content-Type"]) == (200, f"text/{kind}; charset=utf-8")
+                    assert "Access-Control-Allow-Origin" not in answer.headers
+                    assert answer.body == (CONTROL / f"chaosproxy-control.{form}").read_text()
+
+        run(story())
+
+
 class TestServer:
     def test_a_busy_port_is_an_error_and_a_failed_server_can_be_stopped(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage:
                 address = Address("127.0.0.1", stage.control.port)
-                second = ControlServer(stage.proxy, stage.journal, None, address)
+                second = ControlServer(stage.control.sessions.main.stage, None, address)
                 with pytest.raises(OSError):
                     await second.start()
                 await second.stop()
@@ -628,12 +652,12 @@ class TestServer:
     @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.1", "chaos.example", "127.evil.example"])
     def test_an_address_that_others_can_reach_needs_a_token(self, host: str) -> None:
         with pytest.raises(ValueError, match="set CHAOSPROXY_CONTROL_TOKEN, or listen on"):
-            ControlServer(None, None, None, Address(host, 0))
-        ControlServer(None, None, None, Address(host, 0), token="secret")
+            ControlServer(NOWHERE, None, Address(host, 0))
+        ControlServer(NOWHERE, None, Address(host, 0), token="secret")
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
     def test_a_loopback_address_needs_none(self, host: str) -> None:
-        ControlServer(None, None, None, Address(host, 0))
+        ControlServer(NOWHERE, None, Address(host, 0))
 
     @pytest.mark.parametrize(
         ("data", "status"),

@@ -13,17 +13,27 @@ from tests.control.stage import Stage, staged
 
 TOKEN = "0123456789abcdef"
 RULE = b'{"rule": "reset"}'
-STEERING = [
-    ("POST", "/api/phase/next"),
-    ("POST", "/api/phase"),
-    ("POST", "/api/rules"),
-    ("DELETE", "/api/rules"),
-    ("DELETE", "/api/rules/x"),
-    ("POST", "/api/connections/1/close"),
-    ("POST", "/api/connections/1/reset"),
-    ("POST", "/api/reports"),
+STEERING_OF_A_STAGE = [
+    ("POST", "/phase/next"),
+    ("POST", "/phase"),
+    ("POST", "/rules"),
+    ("DELETE", "/rules"),
+    ("DELETE", "/rules/x"),
+    ("POST", "/connections/1/close"),
+    ("POST", "/connections/1/reset"),
+    ("POST", "/reports"),
+    ("POST", "/marks"),
 ]
-SEEING = ["/api/state", "/api/journal", "/api/journal?format=jsonl"]
+SEEING_OF_A_STAGE = ["/state", "/journal", "/journal?format=jsonl", "/verdict", "/wait?for=opened"]
+BASES = ["/api", "/api/sessions/x"]
+OF_SESSIONS = [("POST", "/api/sessions"), ("DELETE", "/api/sessions/x")]  # what is there can be seen by GET, too
+STEERING = [*((method, base + path) for base in BASES for method, path in STEERING_OF_A_STAGE), *OF_SESSIONS]
+SCRIPTS = [f"/chaosproxy-control.{form}" for form in ("mjs", "cjs", "d.mts", "d.cts")]
+SEEING = [
+    *(base + path for base in BASES for path in SEEING_OF_A_STAGE),
+    *(path for _, path in OF_SESSIONS),
+    *SCRIPTS,
+]
 OPEN = ["/livez", "/readyz", "/metrics"]
 
 HOSTILE = {
@@ -84,6 +94,30 @@ async def speak(stage: Stage, method: str, path: str, *headers: str, body: bytes
     return Reply(int(first.split()[1]), {name.lower(): value for name, value in pairs}, rest)
 
 
+def canonical(path: str) -> str:
+    """A path as a route names it."""
+    for said, name in {
+        "sessions/x": "sessions/{session}",
+        "rules/x": "rules/{id}",
+        "connections/1": "connections/{attempt}",
+        "client/x": "client/{client_token}",
+    }.items():
+        path = path.replace(said, name)
+    return path.partition("?")[0]
+
+
+def test_every_route_is_tried_here(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            tried = [*STEERING, *(("GET", path) for path in [*SEEING, *OPEN])]
+            tried += [("GET", "/client/x/chaosproxy.js"), ("GET", "/client/x/chaosproxy.mjs")]
+            tried += [("POST", "/client/x/reports")]
+            routes = {(each.method, each.resource.canonical) for each in stage.control.routes if each.method != "HEAD"}
+            assert routes == {(method, canonical(path)) for method, path in tried}
+
+    run(story())
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_request_is_refused_and_changes_nothing(run: Run, what: str) -> None:
     async def story() -> None:
@@ -95,6 +129,7 @@ def test_a_hostile_request_is_refused_and_changes_nothing(run: Run, what: str) -
                 reply = await speak(stage, method, path, HOSTILE[what], "Content-Type: application/json", body=RULE)
                 assert reply.status in (400, 403), (method, path, reply)
             assert stage.journal.last == last
+            assert list(stage.control.sessions) == []
             await client.send("untouched")
             assert await client.recv() == "untouched"
 
@@ -126,11 +161,16 @@ def test_an_empty_order_must_be_marked(run: Run) -> None:
 def test_no_get_changes_anything(run: Run) -> None:
     async def story() -> None:
         async with staged() as stage:
-            for _, path in STEERING:
+            headers = ("{host}", "Content-Type: application/json")
+            for each in STEERING:
                 for method in ("GET", "HEAD", "OPTIONS"):
-                    headers = ("{host}", "Content-Type: application/json")
-                    assert (await speak(stage, method, path, *headers)).status == 405
+                    reply = await speak(stage, method, each[1], *headers)
+                    assert reply.status == 405 or (each in OF_SESSIONS and method != "OPTIONS")
+            for path in SEEING:
+                if path != "/api/journal":  # it goes on for ever
+                    await speak(stage, "GET", path + ("&timeout=1ms" if "wait" in path else ""), *headers)
             assert stage.journal.last == 0
+            assert list(stage.control.sessions) == []
 
     run(story())
 

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.processes import NODE_FOLDER, REACT_FOLDER
+from tests.interop.processes import NODE_FOLDER, PLAYWRIGHT_FOLDER, REACT_FOLDER
 from tests.interop.soketi import Soketi
 
 
 def pytest_pycollect_makemodule(module_path: Path) -> None:
     """Fail the collection of this folder's modules; a skip would let the real clients go missing unnoticed."""
-    if not all((folder / "node_modules" / "ready").exists() for folder in (NODE_FOLDER, REACT_FOLDER)):
+    folders = (NODE_FOLDER, REACT_FOLDER, PLAYWRIGHT_FOLDER)
+    if not all((folder / "node_modules" / "ready").exists() for folder in folders):
         raise pytest.Collector.CollectError(
-            f"{module_path.name} needs Node's packages (pusher-js, soketi, React): run `make interop`"
+            f"{module_path.name} needs Node's packages (pusher-js, soketi, React, Playwright): run `make interop`"
         )
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 NODE_FOLDER = Path(__file__).parent / "node"
 REACT_FOLDER = Path(__file__).parents[2] / "examples/react"
+PLAYWRIGHT_FOLDER = Path(__file__).parents[2] / "examples/playwright"
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
 POLL_S = 0.05

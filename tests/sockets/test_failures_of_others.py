@@ -24,10 +24,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from chaosproxy.control import ControlServer
 from chaosproxy.events import Closed, Struck
 from chaosproxy.faults import FAULTS
-from chaosproxy.journal import Journal
 from chaosproxy.metrics import Metrics
-from chaosproxy.profile import EMPTY
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.stage import Stage as Seen
 from chaosproxy.units import MICROSECOND, SECOND
 from tests.control.stage import Stage as Desk
 from tests.hurts import (
@@ -96,10 +95,11 @@ def fill(pair: tuple[Peer, Peer]) -> None:
 @contextlib.asynccontextmanager
 async def desk_of(proxy: Proxy) -> AsyncIterator[Desk]:
     """The control address of a running proxy, in the same loop, and somebody who asks."""
-    journal = Journal(EMPTY, 0)
+    seen = Seen(proxy.upstream)  # of which the proxy is another's
+    seen.proxy, journal = proxy, seen.journal
     metrics = Metrics(journal)
     metrics.watch(proxy)
-    control = ControlServer(proxy, journal, metrics, Address("127.0.0.1", 0))
+    control = ControlServer(seen, metrics, Address("127.0.0.1", 0))
     await control.start()
     try:
         async with aiohttp.ClientSession(trust_env=False) as http:

@@ -1,0 +1,111 @@
+// Steers a running chaosproxy from a test: a session (a port with a profile, clients and a verdict of its own) for each.
+//
+//   import { connect } from './chaosproxy-control.mjs'; // in CommonJS: require('./chaosproxy-control.cjs')
+//   const chaos = await connect(process.env.CHAOSPROXY_CONTROL);
+//   const session = await chaos.session({ profile: { version: 1, protocol: 'pusher' }, expect: [{ marked: 'banner' }] });
+//   … point the app at session.host and session.port …
+//   await session.waitFor('subscribed');
+//   const outage = await session.fault({ half_open: {} });
+//   … see how the app takes it …
+//   await session.mark('banner');
+//   await outage.heal();
+//   const { passed, rows } = await session.close();
+//
+// The .cjs file is this one with another last line, and the types beside them are the same.
+
+/** The proxy refuses, or what was waited for did not come. The message has all problems that it told. */
+class ChaosError extends Error {
+  constructor(status, answer) {
+    const places = (each) => (each.line ? `${each.source}:${each.line}:${each.column}: ` : '');
+    const problems = (answer.problems || []).map((each) => `\n  ${places(each)}${each.path}: ${each.message}`);
+    super(`chaosproxy: ${answer.error || `HTTP ${status}`}${problems.join('')}`);
+    this.name = 'ChaosError';
+    this.status = status;
+    this.answer = answer;
+    this.problems = answer.problems || [];
+  }
+}
+
+/** What can be done to a proxy, and seen of it: to that of `run`, or to a session. */
+class Proxy {
+  constructor(ask, base) {
+    this.ask = (method, path, body) => ask(method, base + path, body);
+  }
+
+  /** Go to the next phase, or to the one that is named. */
+  step(phase) {
+    return phase === undefined ? this.ask('POST', '/phase/next', {}) : this.ask('POST', '/phase', { phase });
+  }
+
+  /** Add a rule, as in a profile; it is in force when this returns, for a time such as '5s' or until it is healed. */
+  async fault(rule, { lasts } = {}) {
+    const added = await this.ask('POST', '/rules', { rule, lasts });
+    return { ...added, heal: () => this.ask('DELETE', `/rules/${encodeURIComponent(added.id)}`, {}) };
+  }
+
+  /** End all rules that were added. */
+  heal() {
+    return this.ask('DELETE', '/rules', {});
+  }
+
+  /** Wait until it holds: opened, closed, established, subscribed, phase:NAME, struck:FAULT, state:NAME, mark:NAME, verdict. */
+  waitFor(what, { count, timeout } = {}) {
+    const query = new URLSearchParams({ for: what });
+    if (count !== undefined) query.set('count', String(count));
+    if (timeout !== undefined) query.set('timeout', typeof timeout === 'number' ? `${timeout}ms` : timeout);
+    return this.ask('GET', `/wait?${query}`);
+  }
+
+  /** Set a mark: a name that stands in the journal at this moment, for `marked` to be judged by. */
+  async mark(name, { client } = {}) {
+    await this.ask('POST', '/marks', { name, client });
+  }
+
+  /** How it stands, row by row, with the evidence. */
+  verdict() {
+    return this.ask('GET', '/verdict');
+  }
+
+  state() {
+    return this.ask('GET', '/state');
+  }
+}
+
+class Session extends Proxy {
+  constructor(ask, told, control) {
+    super(ask, told.control);
+    this.id = told.id;
+    this.url = told.url;
+    this.host = told.host;
+    this.port = told.port;
+    this.scriptUrl = control + told.client_script;
+    this.reportUrl = control + told.client_reports;
+  }
+
+  /** End the session: it answers with the last verdict, in which what is still open has failed. */
+  close() {
+    return this.ask('DELETE', '', {});
+  }
+}
+
+/** Talk to the control address of a running chaosproxy. It throws where nobody answers, or the token is another. */
+async function connect(address, { token } = {}) {
+  if (!address) throw new TypeError('connect: which control address? For example http://127.0.0.1:7002');
+  const control = (String(address).includes('://') ? '' : 'http://') + String(address).replace(/\/+$/, '');
+  const headers = { 'Content-Type': 'application/json', ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const ask = async (method, path, body) => {
+    const answer = await fetch(control + path, { method, headers, body: body && JSON.stringify(body) }).catch((error) => {
+      throw new ChaosError(0, { error: `nobody answers at ${control}: ${(error.cause || error).message}` });
+    });
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new ChaosError(answer.status, told);
+    return told;
+  };
+  await ask('GET', '/api/sessions');
+  return {
+    proxy: new Proxy(ask, '/api'),
+    session: async (order = {}) => new Session(ask, await ask('POST', '/api/sessions', order), control),
+  };
+}
+
+export { ChaosError, connect };

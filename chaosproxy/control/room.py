@@ -1,0 +1,73 @@
+"""One stage as the control address sees it: that of `run`, or a session's, with all who look at it and wait there."""
+
+from collections.abc import Callable
+from time import monotonic_ns
+
+from ..stage import Stage
+from ..units import SECOND
+from .orders import Fence
+from .stream import Streams
+from .waits import Waits
+
+REPORTS_PER_SECOND = 500  # a client that reconnects at once, for ever, makes some hundred changes of state in a second
+REPORTS_AT_ONCE = 2000
+
+
+class Budget:
+    """So many per second, and so many at once."""
+
+    def __init__(self, per_second: int, at_once: int) -> None:
+        self._per_second = per_second
+        self._full = at_once * SECOND
+        self._left = self._full  # of a report, a nanosecond's worth is per_second
+        self._at = 0
+
+    def take(self, count: int, now: int) -> bool:
+        """Whether there is room for all of them; then it is used."""
+        self._left = min(self._full, self._left + max(0, now - self._at) * self._per_second)
+        self._at = now
+        if count * SECOND > self._left:
+            return False
+        self._left -= count * SECOND
+        return True
+
+
+class Room:
+    """A stage, who may do what to it (`fence`), and what stands in the address at which its clients report."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        fence: Fence,
+        client_token: str,
+        session: str = "",
+        clock: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self.stage = stage
+        self.fence = fence
+        self.client_token = client_token
+        self.session = session  # its id; empty for the stage of `run`
+        self.streams = Streams(stage.journal)
+        self.waits = Waits(stage)
+        self.reports = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
+        self._clock = clock
+        self._asked_at = clock()
+
+    @property
+    def client_path(self) -> str:
+        """Where its clients get the script, and report."""
+        return f"/client/{self.client_token}"
+
+    def note_asked(self) -> None:
+        self._asked_at = self._clock()
+
+    def idle_for(self) -> int:
+        """Nanoseconds since anybody has asked for something here; nothing while somebody waits or follows."""
+        if self.streams.count or self.waits.count:
+            self.note_asked()
+        return self._clock() - self._asked_at
+
+    async def close(self) -> None:
+        """Let all go who look at it or wait."""
+        self.waits.close()
+        await self.streams.close()

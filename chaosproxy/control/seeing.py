@@ -1,0 +1,70 @@
+"""What is going on at one stage: state, journal, verdict, and waiting. No GET changes anything."""
+
+from collections.abc import Callable
+from time import monotonic_ns
+
+from aiohttp import web
+
+from ..units import SECOND, parse_duration
+from .orders import Refused
+from .room import Room
+from .state import tell_state, tell_verdict
+from .waits import UNJUDGED
+
+WAIT_DEFAULT = 10 * SECOND
+WAIT_MAX = 240 * SECOND  # fetch in Node gives up on an answer that takes 300 s to begin
+COUNT_MAX = 1_000_000
+
+
+async def show_state(room: Room, request: web.Request) -> web.StreamResponse:
+    return web.json_response(tell_state(room.stage.proxy, room.stage.clients, monotonic_ns()))
+
+
+async def show_journal(room: Room, request: web.Request) -> web.StreamResponse:
+    match request.query.get("format", "events"):
+        case "jsonl":
+            return room.streams.file()
+        case "events":
+            return await room.streams.follow(request)
+        case _:
+            raise Refused(400, "expected format=events or format=jsonl")
+
+
+async def show_verdict(room: Room, request: web.Request) -> web.StreamResponse:
+    if not room.stage.judge:
+        raise Refused(409, UNJUDGED)
+    return web.json_response(tell_verdict(room.stage))
+
+
+async def wait(room: Room, request: web.Request) -> web.StreamResponse:
+    """Answer once it holds; 504 where it does not come. (Not 408, upon which a browser may ask again by itself.)"""
+    timeout = _read(request, "timeout", _read_timeout, WAIT_DEFAULT)
+    condition = room.waits.condition(request.query.get("for", ""), _read(request, "count", _read_count, 1))
+    there = await room.waits.wait(condition, timeout)
+    if there is None:
+        return web.json_response(room.waits.tell(condition, timeout, monotonic_ns()), status=504)
+    return web.json_response({"for": condition.name, "there": there, "wanted": condition.wanted})
+
+
+def _read(request: web.Request, name: str, read: Callable[[str], int], default: int) -> int:
+    text = request.query.get(name)
+    try:
+        return default if text is None else read(text)
+    except ValueError as problem:
+        raise Refused(422, f"{name}: {problem}") from None
+
+
+def _read_timeout(text: str) -> int:
+    try:
+        timeout = parse_duration(text)
+    except ValueError as problem:
+        raise ValueError(f"expected {problem}") from None
+    if not 0 < timeout <= WAIT_MAX:
+        raise ValueError("expected a time of at most 4m; to wait for longer, ask again")
+    return timeout
+
+
+def _read_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= COUNT_MAX):
+        raise ValueError(f"expected a whole number from 1 to {COUNT_MAX}")
+    return int(text)

@@ -1,0 +1,157 @@
+"""Orders to one stage. Each is checked whole before anything is done, and is in force once it is answered."""
+
+from time import monotonic_ns
+
+from aiohttp import web
+
+from ..effects import Leg
+from ..events import ClientSaid
+from ..opaque import rule_misfits
+from ..problems import show_path
+from ..profile import protocol_misfits
+from ..rule import BoundRule, Rule, bind
+from ..session import Session
+from ..world import Step, Told, World, can_act
+from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, ToldProblem, read_order
+from .room import Room
+from .state import Json, sessions_under, tell_phase
+
+# -- phases -----------------------------------------------------------------------------------------------------------
+
+
+async def next_phase(room: Room, request: web.Request) -> web.StreamResponse:
+    read_order(Nothing, await request.read())
+    world = room.stage.proxy.world
+    if not world.profile.phases:
+        raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
+    if world.timeline.is_over:
+        raise Refused(409, "the last phase is over; to go back to one, name it in POST /api/phase")
+    return _step(room, None)
+
+
+async def jump(room: Room, request: web.Request) -> web.StreamResponse:
+    phase = read_order(Jump, await request.read()).phase
+    names = [phase.name for phase in room.stage.proxy.world.profile.phases]
+    if phase not in names:
+        raise Refused(404, f"there is no phase of this name; there are: {', '.join(names) or 'none'}")
+    return _step(room, phase)
+
+
+def _step(room: Room, phase: str | None) -> web.Response:
+    room.stage.proxy.steer(lambda world, now: world.step(now, phase))
+    return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
+    order = read_order(NewRule, await request.read())
+    _check_rule(room, order.rule)
+    rule = bind([("live", order.rule)])[0]
+    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
+    return web.json_response(_tell_added(room, rule), status=201)
+
+
+def _check_rule(room: Room, rule: Rule) -> None:
+    world = room.stage.proxy.world
+    misfits = list(rule_misfits(rule)) if world.options.is_opaque else []
+    if not misfits and not world.profile.protocol:
+        misfits = list(protocol_misfits(rule, "at the top of the profile"))
+    if misfits:
+        problems: list[ToldProblem] = [
+            {"path": show_path(("rule", *misfit.at)), "message": misfit.message} for misfit in misfits
+        ]
+        raise Refused(422, "the order is not valid", problems)
+    if lack := room.stage.proxy.security.lacks(rule.fault):
+        raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
+    if rule.id and rule.id in {other.id for other in world.profile.every_rule()}:
+        raise Refused(409, f"the profile has a rule {rule.id} of its own; choose another id")
+    if forbidden := room.fence(rule):
+        raise Refused(403, forbidden)
+
+
+def _tell_added(room: Room, rule: BoundRule) -> Json:
+    sessions = sessions_under(room.stage.proxy.world, rule.id)
+    unreadable = sum(1 for session in sessions if not can_act(rule, session))
+    answer: Json = {"id": rule.id, "connections": len(sessions) - unreadable}
+    if unreadable:
+        answer["note"] = (
+            f"new connections only: {unreadable} (messages of so many open connections can't be read or changed, "
+            "since their compressed streams were not followed from the first byte)"
+        )
+    return answer
+
+
+async def heal(room: Room, request: web.Request) -> web.StreamResponse:
+    read_order(Nothing, await request.read())
+    rule_id = request.match_info["id"]
+    if not room.stage.proxy.steer(lambda world, now: world.heal(rule_id, now)):
+        if any(rule.id == rule_id for rule in room.stage.proxy.world.active_rules):
+            raise Refused(409, "this rule is the profile's; it ends with its phase")
+        raise Refused(404, "there is no live rule of this id; GET /api/state lists them")
+    return web.json_response({"healed": [rule_id]})
+
+
+async def heal_all(room: Room, request: web.Request) -> web.StreamResponse:
+    read_order(Nothing, await request.read())
+    healed = [rule.id for rule in room.stage.proxy.world.live_rules]
+    room.stage.proxy.steer(lambda world, now: world.heal(None, now))
+    return web.json_response({"healed": healed})
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+async def close(room: Room, request: web.Request) -> web.StreamResponse:
+    order = read_order(Close, await request.read())
+    if room.stage.proxy.world.options.is_opaque:
+        raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
+    code = None if order.code == "none" else order.code
+    connection = _connection(room, request)
+    room.stage.proxy.steer(lambda world, now: [(connection, connection.close(Leg.CLIENT, code, order.reason, now))])
+    return web.json_response({"attempt": connection.number})
+
+
+async def reset(room: Room, request: web.Request) -> web.StreamResponse:
+    read_order(Nothing, await request.read())
+    connection = _connection(room, request)
+    room.stage.proxy.steer(lambda world, now: [(connection, connection.reset(Leg.BOTH, now, "proxy"))])
+    return web.json_response({"attempt": connection.number})
+
+
+def _connection(room: Room, request: web.Request) -> Session:
+    number = request.match_info["attempt"]
+    session = None
+    if number.isascii() and number.isdigit() and len(number) < 20:
+        session = room.stage.proxy.world.sessions.get(int(number))
+    if session is None or session.is_over:
+        raise Refused(404, "there is no connection of this attempt number; GET /api/state lists them")
+    return session
+
+
+# -- what is told by hand ---------------------------------------------------------------------------------------------
+
+
+async def report(room: Room, request: web.Request) -> web.StreamResponse:
+    order = read_order(Report, await request.read())
+
+    def tell(world: World, now: int) -> list[Step]:
+        world.report(order.client, order.state, order.detail, now)
+        return []
+
+    room.stage.proxy.steer(tell)
+    return web.json_response({})
+
+
+async def mark(room: Room, request: web.Request) -> web.StreamResponse:
+    order = read_order(Mark, await request.read())
+
+    def tell(world: World, now: int) -> list[Step]:
+        # By hand: of no connection, no instance of the script, and without its ordinals.
+        said = ClientSaid(order.client, "mark", order.name, None, "", None, "", "", 0, 0.0, False)
+        world.told.append(Told(now, None, said))
+        return []
+
+    room.stage.proxy.steer(tell)
+    return web.json_response({})
