@@ -68,6 +68,7 @@ class Options(NamedTuple):
     frames_journalled: bool = False
     is_opaque: bool = False  # connections are streams of bytes (tcp://)
     host: str = ""  # what requests name as Host toward the upstream; empty for what the client named
+    reads_messages: bool = False  # from the first byte on, for rules that are added later
 
 
 DEFAULTS = Options()
@@ -99,7 +100,8 @@ class World:
         self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        reads = bool(profile.protocol or profile.expect) or any(reads_messages(rule) for rule in profile.every_rule())
+        reads = options.reads_messages or bool(profile.protocol or profile.expect)
+        reads = reads or any(reads_messages(rule) for rule in profile.every_rule())
         protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
         self._reading = Reading(protocol, reads, options.frames_journalled, profile.tracked)
         self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
