@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from .expected import EXPECTED, AnyExpected, Expected
 from .problems import BadProfile, Problem, show_path
 from .profile import Profile
+from .rule import Misuse
 from .wording import problems_of
 from .yaml_tree import read
 
@@ -28,16 +29,13 @@ def with_expectations(profile: Profile, texts: Sequence[str]) -> Profile:
         problems += [problem._replace(line=number) for problem in found]
     if problems:
         raise BadProfile(problems)
-    if not added:
-        return profile
-    try:
-        fields = {name: getattr(profile, name) for name in Profile.model_fields}
-        return Profile(**{**fields, "expect": (*profile.expect, *added)})
-    except ValidationError as error:
-        raise BadProfile(_misfits(error, len(profile.expect))) from None
+    extended = profile.model_copy(update={"expect": (*profile.expect, *added)})
+    if misused := [each for each in extended.misused_expectations() if int(each.at[1]) >= len(profile.expect)]:
+        raise BadProfile(_problem(each, len(profile.expect)) for each in misused)
+    return extended
 
 
-def _misfits(error: ValidationError, known: int) -> list[Problem]:
+def _problem(misuse: Misuse, known: int) -> Problem:
     """What does not fit the profile, in the option that says so."""
-    found = [each for details in error.errors() for each in details.get("ctx", {}).get("found", ())]
-    return [Problem(SOURCE, each.at[1] - known + 1, 1, show_path(each.at[2:]), each.message) for each in found]
+    _, number, *path = misuse.at
+    return Problem(SOURCE, int(number) - known + 1, 1, show_path(tuple(path)), misuse.message)

@@ -176,7 +176,7 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Profile":
-        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
+        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self.misused_expectations()]
         if not self.protocol:
             found += self._misused_protocol()
         if found:
@@ -237,7 +237,8 @@ class Profile(Model):
             for misfit in protocol_misfits(rule):
                 yield misfit._replace(at=(*at, *misfit.at))
 
-    def _misused_expectations(self) -> Iterator[Misuse]:
+    def misused_expectations(self) -> Iterator[Misuse]:
+        """What is wrong with expectations in this profile, from `expect` on."""
         for index, each in enumerate(self.expect):
             for found in self._misfits_of(each):
                 yield found._replace(at=("expect", index, *found.at))
