@@ -90,7 +90,7 @@ def chaosproxy(
 
     item = request.node
     kept = item.stash[_KEPT] = _Kept(_folder(request.config, tmp_path_factory) / _file_name(item.nodeid))
-    problem = ""
+    problem: Complaint | None = None
     try:
         given = marked(item)
         handle = ChaosProxy(_chaosproxy_thread, read_setting(given, item), kept.journal)
@@ -98,9 +98,9 @@ def chaosproxy(
         if upstream is not None:
             handle.begin(upstream)
     except Complaint as complaint:
-        problem = str(complaint)
-    if problem:  # here, so that nothing is said of the exception
-        pytest.fail(problem, pytrace=False)
+        problem = complaint
+    if problem is not None:  # here, so that nothing is said of the exception
+        pytest.fail(str(problem), pytrace=False)
     kept.handle = handle
     yield handle
     handle.stop()
