@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..cli.place import environment
-from ..events import ClientSaid
+from ..events import ClientSaid, Event, Reported
 from ..journal import Record
 from ..problems import show
 from ..verdict import Verdict
@@ -52,7 +52,9 @@ class ChaosProxy:
         self._running: Running | None = None
         self._marks = 0
         self.notes: list[str] = []
-        self.is_concluded = False
+        self._is_concluded = False
+        self._is_over = False
+        self._has_faults_by_hand = False
         self.aio = Aio(thread, waits, self)
         self.start = thread.blocking(self._start)
         self.wait_for = thread.blocking(waits.wait_for)
@@ -63,7 +65,7 @@ class ChaosProxy:
 
     # -- life -------------------------------------------------------------------------------------------------------
 
-    async def _start(self, upstream: object) -> None:
+    async def _start(self, upstream: str) -> None:
         """Put the proxy before this server. Only where neither a fixture nor a marker has named one before."""
         if self._running:
             raise Complaint(f"the proxy stands before {self._running.upstream} already")
@@ -74,18 +76,22 @@ class ChaosProxy:
             raise Complaint(NOT_STARTED)
         return self._running
 
-    def begin(self, upstream: object) -> None:
+    def begin(self, upstream: Any) -> None:
         """Start where a server is known from the first. The fixture does so."""
         self._thread.run(self._start(upstream))
 
     def stop(self) -> None:
         """End every connection, and listen no more. The fixture does so at its end."""
-        if self._running:
+        if self._running and not self._is_over:
             self._thread.run(self._running.stop())
+        self._is_over = True
+        if self._thread.troubles:
+            troubles, self._thread.troubles = self._thread.troubles, []
+            raise RuntimeError("chaosproxy itself has failed:\n" + "\n".join(troubles))
 
     def conclude(self) -> str:
         """Judge what the profile expects, now that the test is at its end: what to say where that is not so."""
-        self.is_concluded = True
+        self._is_concluded = True
         if not (self._setting.is_judged and self._setting.profile.expect):
             return ""
         if self._running is None:
@@ -101,15 +107,18 @@ class ChaosProxy:
 
     def _story(self, running: Running) -> list[str]:
         profile = running.world.profile
-        told = [f"profile {profile.name or 'without a name'}, seed {running.world.seed}, before {running.upstream}"]
+        name, seed, digest = profile.name or "without a name", running.world.seed, running.stage.digest().whole
+        told = [f"profile {name}, seed {seed}, digest {digest}, before {running.upstream}"]
         told += self.notes
-        if profile.expect and not self.is_concluded:
+        if profile.expect and not self._is_concluded:
             told.append(running.table(running.stage.verdict()))
         last = list(running.last_records())
         total = running.stage.journal.last
         told.append(f"the last {len(last)} of {total} records:" if total > len(last) else "all records:")
         told += [f"  {line}" for line in last]
-        return [*told, f"journal: {running.shown_path}", f"strike anew: {running.command}"]
+        told.append(f"journal: {running.shown_path}")
+        without = " (without the faults that the test added by hand)" if self._has_faults_by_hand else ""
+        return [*told, f"strike anew: {running.command}{without}"]
 
     # -- where it is ------------------------------------------------------------------------------------------------
 
@@ -150,30 +159,31 @@ class ChaosProxy:
         __tracebackhide__ = True
         order = read_fault(fault, options, when, lasts, id)
 
-        def add() -> Fault:
-            running = self._get()
+        def add(running: Running) -> Fault:
             check_fault(order.rule, running.stage.proxy, refuses(running))
             taken = {rule.id for rule in running.world.live_rules}
             taken |= {rule.id for rule in running.world.profile.every_rule() if rule.id}
             rule = bind_fault(order.rule, taken)
             running.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
+            self._has_faults_by_hand = True
             return Fault(rule, self._heal)
 
-        return self._thread.call(add)
+        return self._steer(add)
 
     def heal(self) -> None:
         """End all faults that `fault` has put in force."""
         self._heal(None)
 
     def _heal(self, rule_id: str | None) -> None:
-        self._steer(lambda world, now: world.heal(rule_id, now))
+        if not self._is_over:  # then nothing is in force any more
+            self._steer(lambda running: running.stage.proxy.steer(lambda world, now: world.heal(rule_id, now)))
 
     def step(self, phase: str | None = None) -> str | None:
         """Go to the next phase of the profile, or to the one named, and return the name of the one that it is then."""
         __tracebackhide__ = True
 
-        def step() -> str | None:
-            world = self._get().world
+        def step(running: Running) -> str | None:
+            world = running.world
             known = [each.name for each in world.profile.phases]
             if phase is None and not known:
                 raise Complaint("the profile has no phases to step through; fault(…) adds a fault by itself")
@@ -181,28 +191,36 @@ class ChaosProxy:
                 raise Complaint("the last phase is over; to go back to one, name it: step(PHASE)")
             if phase is not None and phase not in known:
                 raise Complaint(f"there is no phase {show(phase)}; there are: {', '.join(known) or 'none'}")
-            self._get().stage.proxy.steer(lambda world, now: world.step(now, phase))
+            running.stage.proxy.steer(lambda world, now: world.step(now, phase))
             return _phase(world)
 
-        return self._thread.call(step)
+        return self._steer(step)
 
     def report(self, state: str, *, client: str = "", detail: str = "") -> None:
         """Tell a client's state on its behalf, such as unavailable; `states:` and `wait_for_state` know it then."""
-        self._steer(lambda world, now: world.report(client, state, detail, now))
+        self._tell(lambda now: Reported(client, state, detail))
 
     def mark(self, name: str, *, client: str = "") -> None:
         """Note that something has happened, such as banner-shown: `marked:` expects it."""
 
-        def mark(world: World, now: int) -> None:
-            self._marks += 1
-            tail = (None, "", None, "", "pytest", self._marks, now / 1_000_000, False)
-            world.told.append(Told(now, None, ClientSaid(client, "mark", name, *tail)))
+        self._marks += 1
+        tail = (None, "", None, "", "pytest", self._marks)
+        self._tell(lambda now: ClientSaid(client, "mark", name, *tail, client_ms=now / 1_000_000, is_late=False))
 
-        self._steer(mark)
+    def _tell(self, make: Callable[[int], Event]) -> None:
+        """Have something told, as if the wire had shown it."""
 
-    def _steer(self, decide: Callable[[World, int], "list[Step] | None"]) -> None:
+        def tell(world: World, now: int) -> list[Step]:
+            world.told.append(Told(now, None, make(now)))
+            return []
+
+        self._steer(lambda running: running.stage.proxy.steer(tell))
+
+    def _steer(self, steer: Callable[[Running], Result]) -> Result:
         __tracebackhide__ = True
-        self._look(lambda running: running.stage.proxy.steer(lambda world, now: decide(world, now) or []))
+        if self._is_over:
+            raise Complaint("the proxy has been stopped")
+        return self._thread.call(lambda: steer(self._get()))
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -227,6 +245,8 @@ class ChaosProxy:
 
     def _look(self, look: Callable[[Running], Result]) -> Result:
         __tracebackhide__ = True
+        if self._is_over:  # so nothing of it is in use any more, and the thread may have ended as well
+            return look(self._get())
         return self._thread.call(lambda: look(self._get()))
 
 

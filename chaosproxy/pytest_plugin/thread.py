@@ -7,7 +7,8 @@ to be awaited there.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+import traceback
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -24,8 +25,11 @@ class LoopThread:
     """One for all tests of a process."""
 
     def __init__(self) -> None:
+        self.name = f"chaosproxy-{id(self):x}"
+        self.troubles: list[str] = []  # what has failed with nobody to hear it
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="chaosproxy", daemon=True)
+        self._loop.set_exception_handler(self._hear_of_trouble)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -34,6 +38,10 @@ class LoopThread:
         finally:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
+
+    def _hear_of_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.troubles.append("".join([context["message"], "\n", *traceback.format_exception(error)]).rstrip())
 
     def close(self) -> None:
         """End it. What ran in it has been stopped before."""
@@ -67,7 +75,7 @@ class LoopThread:
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             __tracebackhide__ = True
             if _is_in_task():
-                name = method.__name__
+                name = method.__name__.lstrip("_")
                 raise Complaint(f"{name} would keep this event loop from running: await chaosproxy.aio.{name}(…)")
             return self.run(method(*args, **kwargs))
 
@@ -75,7 +83,7 @@ class LoopThread:
 
     def awaited(
         self, method: Callable[Parameters, Coroutine[Any, Any, Result]]
-    ) -> Callable[Parameters, Awaitable[Result]]:
+    ) -> Callable[Parameters, Coroutine[Any, Any, Result]]:
         """Make a method to be awaited in another loop, which goes on meanwhile."""
 
         @wraps(method)
