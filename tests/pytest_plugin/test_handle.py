@@ -16,6 +16,7 @@ from chaosproxy.digest import run_digest
 from chaosproxy.expectations import Outcome
 from chaosproxy.pytest_plugin import ChaosProxy, Fault, NotSeen
 from chaosproxy.pytest_plugin.thread import Complaint, LoopThread
+from tests.live import LOOPS, run
 from tests.pytest_plugin.client import ask, hear, joined
 
 PUSHER = {"protocol": "pusher"}
@@ -243,7 +244,8 @@ class TestWaits:
 
 
 class TestCoroutines:
-    def test_a_whole_outage_in_one_loop(self, chaosproxy: ChaosProxy) -> None:
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_a_whole_outage_in_one_loop(self, chaosproxy: ChaosProxy, loop: str) -> None:
         """Client and test share a loop, which goes on while the test waits; steering does not hold it up."""
 
         async def client() -> None:
@@ -263,7 +265,7 @@ class TestCoroutines:
             task.cancel()
             await asyncio.wait([task])
 
-        asyncio.run(story())
+        run(loop, story())
 
     def test_what_waits_must_be_awaited(self, chaosproxy: ChaosProxy) -> None:
         async def story() -> None:
@@ -409,7 +411,9 @@ class TestThread:
         assert thread.call(lambda: json.dumps([1])) == "[1]"
         with pytest.raises(ZeroDivisionError):
             thread.call(lambda: 1 / 0)
+        thread.call(lambda: asyncio.get_running_loop().create_task(asyncio.sleep(1000)))
         thread.close()
+        assert thread.troubles == []
         assert thread.name not in {each.name for each in threading.enumerate()}
 
     def test_what_fails_in_it_unheard_is_told(self) -> None:

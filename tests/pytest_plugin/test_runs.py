@@ -10,6 +10,10 @@ from click.testing import CliRunner
 
 from chaosproxy.cli.commands import cli
 from chaosproxy.journal import read_journal
+from chaosproxy.profile import EMPTY
+from chaosproxy.pytest_plugin import ChaosProxy
+from chaosproxy.pytest_plugin.setting import KEYS, Setting
+from chaosproxy.pytest_plugin.thread import LoopThread
 from tests.pytest_plugin import client
 
 pytest_plugins = ["pytester"]
@@ -174,6 +178,21 @@ class TestFailures:
         ran.assert_outcomes(passed=1, errors=2)
         assert ran.stdout.str().count("strike anew: ") == 2
         assert len(list(run.journals.iterdir())) == 2
+
+    def test_a_failure_of_our_own_does_not_pass_for_success(self, run: Run) -> None:
+        ran = run(
+            """
+            import asyncio
+
+            def test_passes(chaosproxy, _chaosproxy_thread):
+                def fail():
+                    raise LookupError("oh no")
+
+                _chaosproxy_thread.call(lambda: asyncio.get_running_loop().call_soon(fail) and None)
+            """
+        )
+        ran.assert_outcomes(passed=1, errors=1)
+        ran.stdout.fnmatch_lines(["E*RuntimeError: chaosproxy itself has failed:", "E*LookupError: oh no"])
 
     def test_a_wait_in_vain_shows_the_tests_line_and_none_of_ours(self, run: Run) -> None:
         ran = run(
@@ -561,6 +580,14 @@ class TestOthers:
                 r"chaosproxy_upstream \[session scope\] -- .*",
             ]
         )
+
+    def test_the_page_on_it_tells_of_everything(self) -> None:
+        page = (ROOT / "docs" / "pytest.md").read_text()
+        handle = ChaosProxy(LoopThread(), Setting(EMPTY, None, True, False, False), Path("none"))
+        known = {name for name in dir(handle) if not name.startswith("_")} - {"begin", "conclude", "story", "notes"}
+        assert {name for name in known if not re.search(rf"`[^`\n]*\b{name}\b", page)} == set()
+        assert {key for key in KEYS if f"- `{key}`: " not in page} == set()
+        handle._thread.close()
 
     def test_the_example_runs(self, pytester: pytest.Pytester) -> None:
         example = (ROOT / "examples" / "pytest" / "test_reconnect.py").read_text()
