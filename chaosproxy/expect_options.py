@@ -7,7 +7,6 @@ from pydantic import TypeAdapter, ValidationError
 from .expected import EXPECTED, AnyExpected, Expected
 from .problems import BadProfile, Problem, show_path
 from .profile import Profile
-from .rule import Misuse
 from .wording import problems_of
 from .yaml_tree import read
 
@@ -29,13 +28,10 @@ def with_expectations(profile: Profile, texts: Sequence[str]) -> Profile:
         problems += [problem._replace(line=number) for problem in found]
     if problems:
         raise BadProfile(problems)
-    extended = profile.model_copy(update={"expect": (*profile.expect, *added)})
-    if misused := [each for each in extended.misused_expectations() if int(each.at[1]) >= len(profile.expect)]:
-        raise BadProfile(_problem(each, len(profile.expect)) for each in misused)
-    return extended
-
-
-def _problem(misuse: Misuse, known: int) -> Problem:
-    """What does not fit the profile, in the option that says so."""
-    _, number, *path = misuse.at
-    return Problem(SOURCE, int(number) - known + 1, 1, show_path(tuple(path)), misuse.message)
+    made = profile.model_copy(update={"expect": (*profile.expect, *added)})
+    known = len(profile.expect)
+    if misfits := [each for each in made.misfits() if each.at[:1] == ("expect",)]:
+        raise BadProfile(
+            [Problem(SOURCE, int(at[1]) - known + 1, 1, show_path(at[2:]), message) for message, at in misfits]
+        )
+    return made

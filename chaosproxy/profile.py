@@ -176,12 +176,14 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Profile":
-        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self.misused_expectations()]
-        if not self.protocol:
-            found += self._misused_protocol()
-        if found:
+        if found := self.misfits():
             raise misuse(*found)
         return self
+
+    def misfits(self) -> list[Misuse]:
+        """All that does not go together, with where it stands."""
+        found = [*self._misused_ends(), *self._misused_openings(), *self._misused_ids(), *self._misused_expectations()]
+        return found if self.protocol else [*found, *self._misused_protocol()]
 
     def _misused_ends(self) -> Iterator[Misuse]:
         names: set[str] = set()
@@ -237,8 +239,7 @@ class Profile(Model):
             for misfit in protocol_misfits(rule):
                 yield misfit._replace(at=(*at, *misfit.at))
 
-    def misused_expectations(self) -> Iterator[Misuse]:
-        """What is wrong with expectations in this profile, from `expect` on."""
+    def _misused_expectations(self) -> Iterator[Misuse]:
         for index, each in enumerate(self.expect):
             for found in self._misfits_of(each):
                 yield found._replace(at=("expect", index, *found.at))
