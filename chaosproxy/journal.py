@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from time import monotonic_ns
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 from pydantic import JsonValue
 
@@ -241,6 +241,11 @@ def _kind(event: type[Event]) -> str:
     if kind is None:
         kind = _KINDS[event] = _WORD.sub("_", event.__name__).lower()
     return kind
+
+
+def kinds() -> list[str]:
+    """What the field `event` may say of what the proxy tells."""
+    return sorted(_kind(event) for event in get_args(Event))
 
 
 _KINDS: dict[type[Event], str] = {}

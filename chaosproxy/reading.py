@@ -5,7 +5,9 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from .events import Event, Framed, Tracked, Unjudged
-from .protocols import NOTHING, Meaning, Protocol
+from .profile import Profile
+from .protocols import NOTHING, PROTOCOLS, Meaning, Protocol
+from .rule import reads_messages
 from .wire.frames import Side
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
 from .wire.messages import OPCODE_NAMES, Message
@@ -21,6 +23,14 @@ class Reading(NamedTuple):
     is_needed: bool = False  # a rule of the profile reads or changes messages, or they are observed
     frames_journalled: bool = False
     tracked: tuple[Pointer, ...] = ()  # fields by which messages are told apart
+
+
+def reading_of(profile: Profile, is_needed: bool, frames_journalled: bool) -> Reading:
+    """Say what messages are read for: what the profile needs, and what else is wanted."""
+    protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
+    is_needed = is_needed or bool(profile.protocol or profile.expect)
+    is_needed = is_needed or any(reads_messages(rule) for rule in profile.every_rule())
+    return Reading(protocol, is_needed, frames_journalled, profile.tracked)
 
 
 class Reader:

@@ -36,8 +36,7 @@ from .link import Link, rank
 from .pacing import Pacer
 from .plain_rules import PlainRules, delays_of
 from .profile import BoundRule, Profile
-from .protocols import PROTOCOLS
-from .reading import Reading
+from .reading import reading_of
 from .rule import reads_messages
 from .session import Session
 from .stream_session import StreamSession
@@ -68,6 +67,7 @@ class Options(NamedTuple):
     frames_journalled: bool = False
     is_opaque: bool = False  # connections are streams of bytes (tcp://)
     host: str = ""  # what requests name as Host toward the upstream; empty for what the client named
+    reads_messages: bool = False  # from the first byte on, for rules that are added later
 
 
 DEFAULTS = Options()
@@ -99,9 +99,7 @@ class World:
         self._is_hushed = self._is_cut_off = False
         self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        reads = bool(profile.protocol or profile.expect) or any(reads_messages(rule) for rule in profile.every_rule())
-        protocol = PROTOCOLS[profile.protocol] if profile.protocol else None
-        self._reading = Reading(protocol, reads, options.frames_journalled, profile.tracked)
+        self._reading = reading_of(profile, options.reads_messages, options.frames_journalled)
         self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
         self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, _Active] = {}

@@ -50,7 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "stage",
         "control demo",
         "cli",
-        "__main__",
+        "__main__ pytest_plugin",
     )
 )
 PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}

@@ -1,0 +1,78 @@
+"""Rules that a test puts in force and heals by hand."""
+
+import json
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ..control.orders import NewRule, Refused, read_order
+from ..opaque import rule_misfits
+from ..profile import protocol_misfits
+from ..proxy import Proxy
+from ..rule import BoundRule, Rule, bind
+from .thread import Complaint
+
+
+class Fault:
+    """A fault in force. `heal` ends it, as does the end of a `with` block."""
+
+    def __init__(self, rule: BoundRule, heal: Callable[[str], None]) -> None:
+        self.id = rule.id
+        self.name = rule.fault.name
+        self._heal = heal
+
+    def __repr__(self) -> str:
+        return f"<Fault {self.id}>"
+
+    def heal(self) -> None:
+        """End it, if it has not ended by itself (`lasts`), and return once it is healed."""
+        __tracebackhide__ = True
+        self._heal(self.id)
+
+    def __enter__(self) -> "Fault":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.heal()
+
+
+def read_fault(
+    fault: str, options: Mapping[str, Any], when: Mapping[str, Any] | None, lasts: str | None, rule_id: str | None
+) -> NewRule:
+    """Read a rule given as arguments, by the words of profiles. Raise Complaint with all that is wrong with it."""
+    rule = {fault: dict(options), **({"when": when} if when else {}), **({"id": rule_id} if rule_id else {})}
+    try:
+        return read_order(NewRule, json.dumps({"rule": rule, **({"lasts": lasts} if lasts else {})}).encode())
+    except TypeError as problem:
+        raise Complaint(f"fault {fault}: {problem}") from None
+    except Refused as refused:
+        found = [f"{str(problem['path']).removeprefix('rule.')}: {problem['message']}" for problem in refused.problems]
+        raise Complaint("\n".join(found) or refused.error) from None
+
+
+def check_fault(rule: Rule, proxy: Proxy, refuses: Callable[[Rule], str | None]) -> None:
+    """See that a rule can act on this proxy. Raise Complaint where it can't."""
+    profile = proxy.world.profile
+    found = list(rule_misfits(rule)) if proxy.world.options.is_opaque else []
+    if not found and not profile.protocol:
+        found = list(protocol_misfits(rule, "at the top of the profile"))
+    messages = [misfit.message for misfit in found]
+    if lack := proxy.security.lacks(rule.fault):
+        messages.append(lack)
+    if rule.id and rule.id in {other.id for other in profile.every_rule()}:
+        messages.append(f"the profile has a rule {rule.id} of its own; choose another id")
+    if forbidden := refuses(rule):
+        messages.append(forbidden)
+    if messages:
+        raise Complaint("\n".join(messages))
+
+
+def bind_fault(rule: Rule, taken: set[str]) -> BoundRule:
+    """Give a rule an id that no other has: two faults that are alike are two, each of which heals by itself."""
+    number = 1
+    while rule.id is None and f"{rule.fault_name}-{number}" in taken:
+        number += 1
+    named = rule if rule.id else rule.model_copy(update={"id": f"{rule.fault_name}-{number}"})
+    return bind([("live", named)])[0]
