@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
@@ -20,6 +20,7 @@ from websockets.sync.server import ServerConnection, serve
 from tests.interop.processes import NODE_FOLDER, node_script
 from tests.interop.soketi import APP, Soketi
 from tests.interop.test_outages import busy_cores
+from tests.live import LOOPS
 
 pytestmark = pytest.mark.timeout(400)  # all runs at once, on a machine that others may use too
 
@@ -159,7 +160,7 @@ def verify(upstream: str, profile: str | Path, command: tuple[str, ...], *option
     ran = subprocess.run(
         [
             *(sys.executable, "-m", "chaosproxy", "verify", str(profile), "--upstream", upstream),
-            *("--timeout", "5m", "--json", "-", *options, "--", *command),
+            *("--timeout", "4m", "--json", "-", *options, "--", *command),
         ],
         env={**os.environ, "NODE_PATH": str(NODE_FOLDER / "node_modules"), **variables},
         capture_output=True,
@@ -171,19 +172,21 @@ def verify(upstream: str, profile: str | Path, command: tuple[str, ...], *option
 
 
 def repeat(upstream: str, profile: str, times: int, *options: str, **variables: str) -> Ran:
-    """Run the example client so many times in a row, on a busy machine."""
+    """Let verify judge the example client so many times in a row."""
+    return verify(upstream, profile, EXAMPLE, "--repeat", str(times), *options, **variables)
+
+
+def repeat_while_busy(upstream: str, profile: str, times: int) -> Ran:
     with busy_cores(os.cpu_count() or 2):
-        return verify(upstream, profile, EXAMPLE, "--repeat", str(times), *options, **variables)
+        return repeat(upstream, profile, times)
 
 
-def alike(ran: Ran, times: int) -> None:
-    """All rows of all runs have passed, among them that each run went as the first one did."""
-    rows = [
-        (row["name"], row["seen"]) for run in ran.report["runs"] for row in run["rows"] if row["outcome"] == "failed"
-    ]
-    assert rows == []
-    assert len(ran.report["runs"]) == times
-    assert len({run["digest"] for run in ran.report["runs"]}) == 1
+def alike(every: Sequence[Ran], times: int) -> None:
+    """All rows of all runs have passed, among them that each run went as the first one did; and so they all did."""
+    runs = [run for ran in every for run in ran.report["runs"]]
+    assert [(row["name"], row["seen"]) for run in runs for row in run["rows"] if row["outcome"] == "failed"] == []
+    assert len(runs) == times
+    assert len({run["digest"] for run in runs}) == 1
 
 
 def echo(link: ServerConnection) -> None:
@@ -280,7 +283,7 @@ def runs(servers: Servers, junit: Path) -> Iterator[Runs]:
                 *WEBSOCKETS_BACKOFF,
                 **backoff,
             ),
-            "repeated": go(repeat, pusher, "brief-interruption", 3),
+            "repeated": go(repeat_while_busy, pusher, "brief-interruption", 3),
         }
 
 
@@ -351,7 +354,7 @@ class TestPusherJs:
         }
 
     def test_all_runs_go_alike(self, runs: Runs) -> None:
-        alike(runs["repeated"].result(), 3)
+        alike([runs["repeated"].result()], 3)
 
 
 class TestLaravelEcho:
@@ -384,3 +387,56 @@ class TestWebsockets:
     def test_its_own_back_off_gets_it_over_an_overload(self, runs: Runs) -> None:
         ran = runs["websockets, overloaded"].result()
         assert ran.rows == {**OVERLOADED_ROWS, "backoff: {grows: true, at_most: 8s}": "passed"}
+
+
+@pytest.mark.slow
+class TestAtLength:
+    def test_an_http_error_ends_with_the_slot(self, servers: Servers, tmp_path: Path) -> None:
+        profile = tmp_path / "overloaded.yaml"
+        profile.write_text(OVERLOADED)
+        expected = expecting(
+            "{reconnected_within: 25s, phase: overloaded}", "backoff: {at_least: 14s, at_most: 25s}", "never_gives_up"
+        )
+        ran = verify(servers.pusher, profile, EXAMPLE, *expected)
+        assert set(ran.rows.values()) == {"passed"}
+
+    def test_pusher_js_gets_over_an_extended_outage_unless_it_forgets_its_channel(self, servers: Servers) -> None:
+        def play(loop: str, **variables: str) -> Ran:
+            return verify(servers.pusher, "extended-outage-fast", EXAMPLE, "--loop", loop, **SHORT_TIMERS, **variables)
+
+        with ThreadPoolExecutor() as threads:
+            good = [threads.submit(play, loop) for loop in LOOPS]
+            forgetful = [threads.submit(play, loop, FORGETS="channels") for loop in LOOPS]
+            alike([each.result() for each in good], 2)
+            for each in forgetful:
+                rows = each.result().rows
+                assert [name for name, outcome in rows.items() if outcome == "failed"] == ["resubscribed: 31s"]
+                assert len(rows) == 11
+
+    @pytest.mark.timeout(1800)
+    @pytest.mark.parametrize(
+        ("profile", "returns", "times"),
+        [
+            ("brief-interruption", 1, 10),
+            ("fin-1006", 1, 10),
+            ("flapping", 3, 10),
+            ("close-1012-restart", 1, 10),
+            ("close-4200", 1, 10),
+            ("pusher-4200-reconnect", 1, 10),
+            ("pusher-4100-over-capacity", 1, 10),
+            ("server-restart", 1, 10),
+            ("extended-outage-fast", 1, 2),
+        ],
+    )
+    def test_a_hundred_runs_go_alike_on_a_busy_machine(
+        self, servers: Servers, profile: str, returns: int, times: int
+    ) -> None:
+        """Five at a time on each loop; the long one is run twenty times."""
+        variables = {"RETURNS": str(returns), **(SHORT_TIMERS if profile == "extended-outage-fast" else {})}
+        with busy_cores(os.cpu_count() or 2), ThreadPoolExecutor(10) as threads:
+            every = [
+                threads.submit(repeat, servers.pusher, profile, times, "--loop", loop, **variables)
+                for loop in LOOPS
+                for _ in range(5)
+            ]
+            alike([each.result() for each in every], times * 10)
