@@ -13,8 +13,9 @@ Requests, strikes and closes stand with the phase in which they happened. Left o
 control frames; who was seen to end first (`ended`); held, discarded and unjudged amounts; dials put off by the cap.
 
 What a timer repeats collapses to one: the protocol's own pings and pongs of one side, alike connections in a row that
-never opened, alike strikes on attempts in a row. Subscriptions between `established` and the connection's next event
-are a set, since the answers of an auth endpoint race.
+never opened, alike strikes on attempts in a row. Of such connections, the first one's phases stand for all: how many of
+them fall into which phase, and which one is under way as a phase ends, is timing alone. Subscriptions between
+`established` and the connection's next event are a set, since the answers of an auth endpoint race.
 
 The states that clients reported are digested separately: they come by another way, and race with the wire.
 """
@@ -63,12 +64,32 @@ class _Connection:
 
     def __init__(self) -> None:
         self.items: list[Item] = []
+        self._fate: list[Item] = []  # the same without phases
         self.sides: dict[str, list[Item]] = {"client": [], "server": []}
         self.heartbeats: set[str] = set()
         self.has_opened = False
 
+    def tell(self, phase: str | None, item: Item) -> None:
+        """Something happened to it; with a phase, that stands before it."""
+        self.items.append(item if phase is None else [phase, *item])
+        self._fate.append(item)
+
+    def take_back(self) -> None:
+        """Forget the last thing that happened."""
+        self.items.pop()
+        self._fate.pop()
+
     def told(self) -> Item:
-        return [self.items, self.sides, sorted(self.heartbeats)]
+        return [self.items, *self._beside]
+
+    @property
+    def fate(self) -> Item:
+        """What became of it, in whatever phase."""
+        return [self._fate, *self._beside]
+
+    @property
+    def _beside(self) -> Item:
+        return [self.sides, sorted(self.heartbeats)]
 
 
 class Digester:
@@ -102,16 +123,16 @@ class Digester:
         elif kind == "struck" and side:
             connection.sides[str(side)].append([self.phase, *_item(record, (*_FIELDS[kind], "turn"))])
         elif kind == "dialled":
-            connection.items.append([kind, "failed" if record.get("error") else "succeeded"])
+            connection.tell(None, [kind, "failed" if record.get("error") else "succeeded"])
         elif kind == "subscribed":
             last = connection.items[-1] if connection.items else []
             channels = set(last[1:]) if last[:1] == [kind] else set()
             if channels:
-                connection.items.pop()
-            connection.items.append([kind, *sorted({*map(str, channels), str(record.get("channel"))})])
+                connection.take_back()
+            connection.tell(None, [kind, *sorted({*map(str, channels), str(record.get("channel"))})])
         elif kind in _FIELDS:
             connection.has_opened = connection.has_opened or kind == "opened"
-            connection.items.append([*([self.phase] if kind in _IN_PHASE else []), *_item(record, _FIELDS[kind])])
+            connection.tell(self.phase if kind in _IN_PHASE else None, _item(record, _FIELDS[kind]))
 
     def digest(self) -> RunDigest:
         """Of what has been heard so far."""
@@ -155,11 +176,12 @@ def run_digest(records: Iterable[Record]) -> RunDigest:
 
 def _tell_client(connections: dict[object, _Connection]) -> list[Item]:
     story: list[Item] = []
+    before: Item | None = None  # what became of the one before, if it never opened
     for connection in connections.values():
-        if connection.has_opened:
+        fate = None if connection.has_opened else connection.fate
+        if fate is None or fate != before:
             story.append(connection.told())
-        else:
-            _append_new(story, connection.told())
+        before = fate
     return story
 
 

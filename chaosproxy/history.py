@@ -33,7 +33,8 @@ from .events import (
     Tracked,
     Unsubscribed,
 )
-from .faults import FAULTS
+from .faults import FAULTS, Fault
+from .faults.pusher import PusherError
 from .units import SECOND
 from .wire.frames import Side
 
@@ -53,6 +54,16 @@ ENDING = frozenset(name for name in CUTTING if FAULTS[name].family == "ending") 
 SILENCING = frozenset({"half_open", "silent", "stall"})
 
 
+def spares(fault: Fault) -> bool:
+    """Whether a fault that ends connections has been told not to."""
+    return isinstance(fault, PusherError) and not fault.close
+
+
+def cuts(fault: Fault) -> bool:
+    """Whether a fault keeps clients from the server."""
+    return fault.name in CUTTING and not spares(fault)
+
+
 class Spot(NamedTuple):
     """When something happened, and the number of the journal's record that says so."""
 
@@ -66,6 +77,7 @@ class Strike(NamedTuple):
     spot: Spot
     rule: str
     fault: str
+    is_end: bool  # of the connection
 
 
 class Departure(NamedTuple):
@@ -117,7 +129,7 @@ class Attempt:
     @property
     def cut(self) -> Departure | None:
         """The first end of it that came from elsewhere: from a fault, the server, or the proxy."""
-        ends = [Departure(strike.spot, strike.fault) for strike in self.strikes if strike.fault in ENDING]
+        ends = [Departure(strike.spot, strike.fault) for strike in self.strikes if strike.is_end]
         ends += self.server_closes
         ends += [self.server_ended] if self.server_ended else []
         ends += [self.closed] if self.closed and self.closed_by != Side.CLIENT.label else []
@@ -189,7 +201,8 @@ class TrackedMessage(NamedTuple):
 class History:
     """All that expectations are judged by."""
 
-    def __init__(self) -> None:
+    def __init__(self, sparing: frozenset[str] = frozenset()) -> None:
+        self._sparing = sparing  # rules whose faults end nothing, though such faults do
         self.attempts: dict[int, Attempt] = {}
         self._by_client: dict[str, list[Attempt]] = {}
         self._nobodys: dict[int, Attempt] = {}  # those of which no request came
@@ -269,7 +282,7 @@ class History:
             case Unsubscribed(channel):
                 attempt.unsubscribed.append((spot, channel))
             case Struck(rule, fault):
-                strike = Strike(spot, rule, fault)
+                strike = Strike(spot, rule, fault, fault in ENDING and rule not in self._sparing)
                 if len(attempt.strikes) < 1000:
                     attempt.strikes.append(strike)
                 self.strikes.setdefault(rule, []).append(strike)

@@ -14,8 +14,7 @@ from pydantic_core import CoreSchema
 
 from .expectations import After, Carrying
 from .expected import AnyExpected, Expected
-from .faults import FAULTS
-from .history import CUTTING, ENDING
+from .history import ENDING, cuts
 from .problems import nearest, one_of
 from .protocols import PROTOCOLS
 from .rule import NAME, RULES, AnyRule, BoundRule, Misuse, Model, Path, Rule, bind, digest_of, misuse
@@ -300,8 +299,8 @@ class Profile(Model):
                 yield Misuse(
                     f"{words}: what is noticed behind its end is noticed by the heal", (each.expectation_name,)
                 )
-            faults = [rule.fault_name for phase in outage for rule in (*self.rules, *phase.rules)]
-            cutting = [name for name in faults if name in CUTTING and FAULTS[name].family != "opening"]
+            faults = [rule.fault for phase in outage for rule in (*self.rules, *phase.rules)]
+            cutting = [fault.name for fault in faults if cuts(fault) and fault.family != "opening"]
             if cutting and all(name in ENDING for name in cutting) and each.phase is not None:
                 words = f"{cutting[0]} tells the client itself, so there is nothing to notice in {where}"
                 yield Misuse(f"{words}; half_open does not", (each.expectation_name,))
@@ -323,11 +322,9 @@ class Profile(Model):
     def cutting_phases(self) -> frozenset[str]:
         """Phases with a rule that keeps clients from the server; empty text stands for a profile without phases."""
         if not self.phases:
-            return frozenset({""} if any(rule.fault_name in CUTTING for rule in self.rules) else ())
+            return frozenset({""} if any(cuts(rule.fault) for rule in self.rules) else ())
         return frozenset(
-            phase.name
-            for phase in self.phases
-            if any(rule.fault_name in CUTTING for rule in (*self.rules, *phase.rules))
+            phase.name for phase in self.phases if any(cuts(rule.fault) for rule in (*self.rules, *phase.rules))
         )
 
     def _placed_rules(self) -> Iterator[tuple[Path, Rule]]:

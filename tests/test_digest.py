@@ -42,6 +42,7 @@ def struck(turn: int | None, side: str | None, rule: str = "r1") -> Record:
 
 
 PHASE = of_proxy("phase_entered", phase="outage", visit=1, reason="time")
+LATER = of_proxy("phase_entered", phase="later", visit=2, reason="time")
 CLOSED = on(1, "closed", by="client", how="close", code=1000)
 ESTABLISHED = on(1, "established", socket_id="1.2")
 
@@ -78,6 +79,14 @@ SAME = {
         [opening(1), CLOSED, failing(2), failing(3), failing(4), opening(5)],
         [opening(1), CLOSED, failing(2), opening(3)],
     ),
+    "in which phase connections were tried in vain, behind the first": (
+        [PHASE, failing(1), failing(2), LATER, opening(3)],
+        [PHASE, failing(1), LATER, failing(2), opening(3)],
+    ),
+    "which connection was tried in vain as a phase ended": (
+        [PHASE, failing(1), *failing(2)[:3], LATER, failing(2)[3], opening(3)],
+        [PHASE, failing(1), failing(2), LATER, opening(3)],
+    ),
     "how often an attempt was struck": (
         [of_proxy("struck", attempt=number, rule="r", fault="reset") for number in (1, 2, 3)],
         [of_proxy("struck", attempt=7, rule="r", fault="reset")],
@@ -106,6 +115,18 @@ SAME = {
 DIFFERENT = {
     "the path": (opening(1), [{**opening(1)[0], "path": "/other"}, *opening(1)[1:]]),
     "who closed": ([CLOSED], [{**CLOSED, "by": "server"}]),
+    "the phase of the first connection that was tried in vain": (
+        [PHASE, failing(1), LATER, failing(2)],
+        [PHASE, LATER, failing(1)],
+    ),
+    "another fate of a connection that was tried in vain": (
+        [failing(1), failing(2)],
+        [failing(1), *failing(2)[:3], on(2, "closed", by="client", how="reset", code=None)],
+    ),
+    "whether one opened between those that were tried in vain": (
+        [failing(1), opening(2), failing(3)],
+        [failing(1), opening(2)],
+    ),
     "the close code": ([CLOSED], [{**CLOSED, "code": 1006}]),
     "the phase in which a connection closed": ([PHASE, CLOSED], [CLOSED, PHASE]),
     "a fault": ([struck(None, None)], []),

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     variables: tuple[Variable, ...]
     repeat: int
     timeout_s: float
+    command_stdout: int | None  # where what the command says goes, if not to our stdout
     stops_with_command: bool
     upstream_wait_s: float
 
@@ -110,7 +111,9 @@ class _Run:
             async with AsyncExitStack() as stack:
                 command = None
                 if self._plan.command:
-                    command = await stack.enter_async_context(Command(self._plan.command, self._environment()))
+                    command = await stack.enter_async_context(
+                        Command(self._plan.command, self._environment(), stdout=self._plan.command_stdout)
+                    )
                 else:
                     say(f"waiting for clients at {self._place.url}")
                 verdict = await self._watch(command)

@@ -26,7 +26,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Command:
     """A command that runs while the `async with` block does; behind it, nothing of its process group is left.
 
-    With `output`, stdout and stderr go there, and stdin is empty; without it, it has ours.
+    With `output`, stdout and stderr go there, and stdin is empty; without it, it has ours. `stdout` is a descriptor for
+    its stdout alone, where ours is needed for something else.
     """
 
     def __init__(
@@ -35,10 +36,13 @@ class Command:
         environment: Mapping[str, str],
         output: IO[bytes] | None = None,
         grace_s: float = GRACE_S,
+        *,
+        stdout: int | None = None,
     ) -> None:
         self._words = words
         self._environment = environment
         self._output = output
+        self._stdout: IO[bytes] | int | None = output if stdout is None else stdout
         self._grace_s = grace_s
         self._ended = asyncio.Event()
         self.exit_code: int | None = None
@@ -86,7 +90,7 @@ class Command:
                 self._words,
                 env=self._environment,
                 stdin=None if self._output is None else subprocess.DEVNULL,
-                stdout=self._output,
+                stdout=self._stdout,
                 stderr=self._output,
                 start_new_session=True,
             )

@@ -21,6 +21,8 @@ from .reports import Reports
 from .secure import host_header, tls_options
 from .trouble import ExitCode, Trouble
 
+STDERR = 2  # the descriptor; the command's stdout goes there where the report takes ours
+
 
 class _Verify(click.Command):
     """Takes what stands behind -- for the command."""
@@ -75,7 +77,7 @@ class _Verify(click.Command):
 @option("--journal-frames", is_flag=True, help="Every frame too.")
 @option("--junit", metavar="FILE", help="Write a report that CI servers read: a test case for each row.")
 @option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
-@option("--json", "json_file", metavar="FILE|-", help="Write all of it as JSON; to stdout in place of the tables.")
+@option("--json", "json_file", metavar="FILE|-", help="Write all of it as JSON; - leaves stdout to it alone.")
 @option("--verbose", "-v", is_flag=True, help="Say what happens, as `run` does.")
 @click.pass_context
 def verify(context: click.Context, /, **given: Any) -> int:
@@ -131,6 +133,7 @@ def _plan(given: dict[str, Any], command: tuple[str, ...]) -> Plan:
         settings=tuple(settings),
         command=command,
         variables=given["variables"],
+        command_stdout=STDERR if given["json_file"] == "-" else None,
         repeat=given["repeat"],
         timeout_s=given["timeout"],
         stops_with_command=bool(command) and given["stop_when"] == "command",

@@ -7,6 +7,9 @@ from ..units import Set
 from .attempts import Codes
 from .base import SETTLING, Finding, OfClients, Scene, failed, holds
 
+BY_FRAME = frozenset({"close", "pusher_error"})
+"""Faults that end a connection by a close frame."""
+
 
 def _ended_by_client(scene: Scene, client: str) -> list[Attempt]:
     """Those that the client ended first, in the phase that is named."""
@@ -60,7 +63,7 @@ class ClosesCleanly(OfClients):
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         clean: list[Attempt] = []
         for attempt in scene.attempts(client):
-            asked = next((strike for strike in attempt.strikes if strike.fault in ("close", "pusher_error")), None)
+            asked = next((strike for strike in attempt.strikes if strike.is_end and strike.fault in BY_FRAME), None)
             told = asked.spot if asked else attempt.server_closes[0].spot if attempt.server_closes else None
             is_concerned = attempt.opened and (attempt.is_left_first or told)
             if not is_concerned or not attempt.ended or (attempt.is_retired and not attempt.closes):

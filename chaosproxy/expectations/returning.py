@@ -194,7 +194,7 @@ class Resubscribed(_Return):
         self, scene: Scene, client: str, wanted: list[str], start: Spot, evidence: list[Spot]
     ) -> Finding:
         after = scene.after or After.HEAL
-        kept = survivor(scene, client, start)
+        kept = survivor(scene, client, start) if after is After.HEAL else None
         if kept and scene.now < start.at + REVIVING and not scene.is_over:
             return Finding(Outcome.OPEN, "it has a connection, if that lives on")
         there = kept.channels_at(start.at) if kept else set()

@@ -68,7 +68,9 @@ def _channel(message: dict[str, Any], data: Any) -> str:
 def _auth_digest(data: Any) -> str:
     """Tells one auth value from another without giving it away."""
     auth = data.get("auth") if isinstance(data, dict) else None
-    return blake2b(auth.encode("utf-8", "replace"), digest_size=4).hexdigest() if isinstance(auth, str) else ""
+    if not isinstance(auth, str) or not auth:  # pusher-js says "" for public channels
+        return ""
+    return blake2b(auth.encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
 def _json(text: bytes | str) -> Any:

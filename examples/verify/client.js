@@ -1,4 +1,5 @@
-// A small Pusher client that is to get over outages. It ends by itself once it is back and has had a moment's peace.
+// A small Pusher client that is to get over outages. It ends by itself once it is back and has had a moment's peace;
+// RETURNS is how often it has to come back before, 1 by default.
 //
 //   chaosproxy verify brief-interruption --upstream ws://localhost:6001 -- node client.js
 //
@@ -9,6 +10,7 @@ const Pusher = require('pusher-js');
 
 const CHANNEL = 'news';
 const PEACE_MS = 2000;
+const RETURNS = Number(process.env.RETURNS || 1);
 
 const pusher = new Pusher(process.env.PUSHER_KEY || 'app-key', {
   wsHost: process.env.CHAOSPROXY_HOST,
@@ -24,7 +26,7 @@ let timesConnected = 0;
 pusher.connection.bind('state_change', ({ previous, current }) => {
   console.log(`client: ${previous} -> ${current}`);
   if (process.env.FORGETS === 'channels' && previous === 'connected') pusher.unsubscribe(CHANNEL);
-  if (current === 'connected' && ++timesConnected === 2) setTimeout(leave, PEACE_MS);
+  if (current === 'connected' && timesConnected++ === RETURNS) setTimeout(leave, PEACE_MS);
 });
 pusher.connection.bind('error', () => {}); // an error ends no client: what follows is a change of state
 

@@ -80,6 +80,16 @@ class TestExit:
         run("asyncio", story())
         assert capfd.readouterr().out == "hello\n"
 
+    def test_its_stdout_alone_can_go_elsewhere(self, capfd: pytest.CaptureFixture[str]) -> None:
+        async def story() -> None:
+            script = "import sys; print(sys.stdin is None or sys.stdin.fileno()); print('oh', file=sys.stderr)"
+            async with Command(python(script), os.environ, stdout=2) as command:
+                await asyncio.wait_for(command.wait(), PATIENCE_S)
+
+        run("asyncio", story())
+        captured = capfd.readouterr()
+        assert (captured.out, sorted(captured.err.splitlines())) == ("", ["0", "oh"])
+
     def test_a_command_that_cannot_be_run_is_told_with_the_remedy(self, tmp_path: Path) -> None:
         plain = tmp_path / "plain"
         plain.write_text("echo")

@@ -208,6 +208,24 @@ class TestResubscription:
         trial.connect("news")
         assert trial.outcome is Outcome.PASSED
 
+    @pytest.mark.parametrize(
+        ("channels", "outcome", "seen"),
+        [
+            (["news"], Outcome.PASSED, "to news after 5.0 s from the fault"),
+            ([], Outcome.FAILED, "not to news within 8.0 s of the fault"),
+        ],
+    )
+    def test_a_silent_connection_keeps_no_subscription(self, channels: list[str], outcome: Outcome, seen: str) -> None:
+        """Its client holds on to it for a while, since it has not noticed yet."""
+        silence = {**SILENCE, "rules": SILENCE["rules"][:1]}
+        trial = Trial(CALM, silence, WELL, expect={"resubscribed": "7s", "after": "fault"})
+        connection = trial.connect("news")
+        trial.wait(6 * S)
+        connection.rst(CLIENT)
+        trial.connect(*channels)
+        trial.wait(3 * S)
+        assert (trial.outcome, trial.row.seen) == (outcome, seen)
+
     def test_only_those_that_are_named(self) -> None:
         trial = self.trial("news", "sport", channels=["sport"])
         trial.wait(3 * S)
@@ -250,3 +268,19 @@ class TestStaying:
         self.connection.rst(CLIENT)
         trial.wait(500 * MS)
         assert trial.end().outcome is Outcome.PASSED
+
+    @pytest.mark.parametrize(("closes", "outcome"), [("false", Outcome.PASSED), ("true", Outcome.FAILED)])
+    def test_an_error_without_a_close_frame_ends_nothing(self, closes: str, outcome: Outcome) -> None:
+        told = {"name": "told", "lasts": "2s", "rules": [{"pusher_error": {"code": "4301", "close": closes}}]}
+        trial = Trial(CALM, told, WELL, expect={"stays_connected": "true"})
+        trial.connect("news")
+        trial.wait(9 * S)
+        assert trial.end().outcome is outcome
+
+    @pytest.mark.parametrize(("closes", "outage"), [("false", "its outage has not begun"), ("true", "not back yet")])
+    def test_and_it_makes_no_outage(self, closes: str, outage: str) -> None:
+        told = {"name": "told", "lasts": "2s", "rules": [{"pusher_error": {"code": "4301", "close": closes}}]}
+        trial = Trial(CALM, told, WELL, expect={"reconnected_within": "5s"})
+        trial.connect("news")
+        trial.wait(4 * S)
+        assert trial.row.seen == outage
