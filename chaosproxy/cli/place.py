@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from string import Formatter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..problems import show
 from ..sockets import Address
 from .addresses import reachable
-from .options import Reader
+from .options import Reader, option
 from .trouble import ExitCode, Trouble
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -75,7 +75,17 @@ class _Variables(Reader):
     envvar_list_splitter = "\n"  # one a line, where an environment variable holds them
 
 
-VARIABLE = _Variables("NAME=TEXT", parse_variable)
+def env_option(*, has_control: bool) -> Callable[[Any], Any]:
+    """The option `--env`: variables of the command's."""
+    places = "{host}, {port}, {url} and {control}" if has_control else "{host}, {port} and {url}"
+    return option(
+        "--env",
+        "variables",
+        type=_Variables("NAME=TEXT", parse_variable),
+        multiple=True,
+        metavar="NAME=TEXT",
+        help=f"A variable of the command's, with {places} of the proxy in it.",
+    )
 
 
 def environment(place: Place, variables: Sequence[Variable] = ()) -> dict[str, str]:

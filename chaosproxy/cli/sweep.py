@@ -23,7 +23,7 @@ from ..sweep.watch import Calm, Kind, Watch
 from ..units import SECOND
 from ..world import Options, Told
 from .options import DURATION, ENVIRONMENT, URL, Reader, loop_factory, option, server_options
-from .place import VARIABLE, Place, Variable, environment
+from .place import Place, Variable, env_option, environment
 from .premises import Fence, check_upstream
 from .process import Command, unless_interrupted
 from .secure import TlsOptions, host_header, make_security, tls_options, warnings
@@ -40,14 +40,7 @@ _ONLY = Reader("choice", parse_only)
 @click.command("sweep", epilog=ENVIRONMENT, context_settings={"allow_interspersed_args": False})
 @option("--upstream", type=URL, metavar="URL", required=True, help="The server: ws:// or wss://HOST:PORT.")
 @server_options
-@option(
-    "--env",
-    "variables",
-    type=VARIABLE,
-    multiple=True,
-    metavar="NAME=TEXT",
-    help="A variable of the command's, with {host}, {port} and {url} of the proxy in it.",
-)
+@env_option(has_control=False)
 @option("--protocol", type=click.Choice(["pusher"]), help="What is spoken: open is then established.")
 @option(
     "--only",

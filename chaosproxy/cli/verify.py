@@ -13,7 +13,7 @@ from ..profile import Profile
 from ..world import Options
 from .judging import Plan, play_all
 from .options import ADDRESS, CONTROL_ADDRESS, DURATION, ENVIRONMENT, URL, Lines, loop_factory, option, server_options
-from .place import VARIABLE
+from .place import env_option
 from .premises import Settings
 from .process import unless_interrupted
 from .profile_choice import NoProfile, by_name_or_file
@@ -38,14 +38,7 @@ class _Verify(click.Command):
 @option("--upstream", type=URL, metavar="URL", required=True, help="The server: ws://, wss:// or tcp://HOST:PORT.")
 @option("--listen", type=ADDRESS, default="127.0.0.1:0", show_default=True, help="Where clients connect.")
 @server_options
-@option(
-    "--env",
-    "variables",
-    type=VARIABLE,
-    multiple=True,
-    metavar="NAME=TEXT",
-    help="A variable of the command's, with {host}, {port}, {url} and {control} of the proxy in it.",
-)
+@env_option(has_control=True)
 @option(
     "--expect",
     "expectations",
