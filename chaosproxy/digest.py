@@ -28,6 +28,7 @@ from typing import NamedTuple, cast
 
 from .journal import Record
 
+RECORDS_MAX = 500_000
 _HEARTBEATS = frozenset({"pusher:ping", "pusher:pong"})
 _CONTROL = frozenset({"close", "ping", "pong"})
 # What is told of each event of a connection. An event that is not here is left out.
@@ -101,8 +102,12 @@ class Digester:
         self.attempts: list[Item] = []
         self.clients: dict[str, dict[object, _Connection]] = {}
         self.states: dict[str, list[Item]] = {}
+        self._heard = 0
 
     def hear(self, record: Record) -> None:
+        self._heard += 1
+        if self._heard > RECORDS_MAX:
+            return  # a run of that length is digested by its beginning
         kind = str(record.get("event"))
         if kind in _FIELDS_OF_PROXY:
             if kind == "phase_entered":

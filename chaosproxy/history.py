@@ -40,6 +40,8 @@ from .wire.frames import Side
 
 ATTEMPTS_MAX = 100_000
 TRACKED_MAX = 1_000_000
+KEPT_MAX = 300_000  # of anything else, such as states, marks and subscriptions
+STRIKES_MAX = 1000  # of a rule, and on an attempt; more show nothing new
 RETIRING = SECOND  # before the end of a run, in which clients that go do so because of it
 
 CUTTING = frozenset(
@@ -62,6 +64,22 @@ def spares(fault: Fault) -> bool:
 def cuts(fault: Fault) -> bool:
     """Whether a fault keeps clients from the server."""
     return fault.name in CUTTING and not spares(fault)
+
+
+_KEPT = (
+    ClientSaid,
+    ClientState,
+    CloseReceived,
+    Listening,
+    PhaseEntered,
+    Reported,
+    RuleChanged,
+    Subscribed,
+    SubscriptionAsked,
+    SubscriptionRefused,
+    Unsubscribed,
+)
+"""What is kept in lists that would grow with the run."""
 
 
 class Spot(NamedTuple):
@@ -215,11 +233,17 @@ class History:
         self.states: dict[str, list[State]] = {}  # by client
         self.marks: list[tuple[Spot, str, str]] = []  # client and name
         self.tracked: dict[tuple[str, str], list[TrackedMessage]] = {}  # by client and pointer
-        self.left_out = 0  # attempts and messages beyond the bounds
+        self.left_out = 0  # what is beyond the bounds
         self._tracked_count = 0
+        self._kept_count = 0
 
     def hear(self, spot: Spot, number: int | None, client: str | None, event: Event) -> None:
         """Something happened: to the proxy, or on an attempt; by its number, with its client's key once known."""
+        if isinstance(event, _KEPT):
+            if self._kept_count >= KEPT_MAX:
+                self.left_out += 1
+                return
+            self._kept_count += 1
         if number is None:
             self._hear_of_proxy(spot, event)
             return
@@ -283,10 +307,10 @@ class History:
                 attempt.unsubscribed.append((spot, channel))
             case Struck(rule, fault):
                 strike = Strike(spot, rule, fault, fault in ENDING and rule not in self._sparing)
-                if len(attempt.strikes) < 1000:
+                if len(attempt.strikes) < STRIKES_MAX:
                     attempt.strikes.append(strike)
                 self.strikes.setdefault(rule, []).append(strike)
-                del self.strikes[rule][1000:]
+                del self.strikes[rule][STRIKES_MAX:]
             case Suppressed(rule, _, reason):
                 self.suppressed[rule] = spot, reason
             case CloseReceived(side, code):

@@ -267,7 +267,7 @@ class Profile(Model):
             return
         if expectation.needs_protocol and not self.protocol:
             yield Misuse(f"{name} needs protocol: at the top (one of {', '.join(PROTOCOLS)})", (name,))
-        if not self.phases and each.starts_after is After.HEAL:
+        if not self.phases and self.rules and each.starts_after is After.HEAL:  # without rules, all are added by hand
             yield Misuse(f"nothing heals in a profile without phases, so {name} needs after: fault", (name,))
         if expectation.counts_attempts and (closed := self._phase_that_refuses(each.phase)):
             yield Misuse(

@@ -78,7 +78,7 @@ class Judge:
         rows = [self._judge_client(now, is_over), *self._judge_phases(is_over), *self._judge_faults(is_over)]
         rows += [self._judge(each, now, is_over) for each in self.profile.expect]
         if self.history.left_out:
-            seen = f"{self.history.left_out} attempts or messages are beyond what is kept, and were not judged"
+            seen = f"{self.history.left_out} things are beyond what is kept, and were not judged"
             rows.append(Row("all was seen", "", Outcome.FAILED, seen))
         is_open = any(row.outcome is Outcome.OPEN for row in rows)
         return Verdict(tuple(rows), is_finished=self.is_timeline_done and not is_open)

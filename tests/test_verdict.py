@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from chaosproxy.expectations import Outcome
 from chaosproxy.verdict import Row
 from tests.expectations.trial import CLIENT, S, Trial
+from tests.virtual import live_rule
 
 CALM: dict[str, Any] = {"name": "calm", "lasts": "1s"}
 CUT: dict[str, Any] = {"name": "cut", "lasts": "2s", "rules": ["reset"]}
@@ -133,8 +136,6 @@ class TestEnd:
 
 
 def test_an_outage_made_by_hand_is_judged_as_one_of_the_profile() -> None:
-    from tests.virtual import live_rule
-
     trial = Trial(expect={"reconnected_within": "2s", "after": "fault"})
     trial.connect()
     trial.wait(1 * S)
@@ -143,3 +144,33 @@ def test_an_outage_made_by_hand_is_judged_as_one_of_the_profile() -> None:
     trial.connect()
     assert trial.row.seen == "after 1.0 s from the fault"
     assert trial.outcome is Outcome.PASSED
+
+
+def test_what_is_beyond_the_bounds_is_said_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaosproxy.history.ATTEMPTS_MAX", 2)
+    trial = Trial(CALM, WELL)
+    for _ in range(4):
+        trial.connect()
+    found = row(trial, "all was seen")
+    assert (found.outcome, found.seen.partition(" things")[0]) == (Outcome.FAILED, "2")
+
+
+def test_what_would_grow_with_a_run_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaosproxy.history.KEPT_MAX", 10)
+    trial = Trial(CALM, WELL)
+    for number in range(20):
+        trial.mark(f"mark {number}")
+    trial.verdict()
+    assert len(trial.judge.history.marks) == 10
+    assert row(trial, "all was seen").outcome is Outcome.FAILED
+
+
+def test_a_profile_without_rules_may_expect_a_heal_since_rules_are_added_by_hand() -> None:
+    trial = Trial(expect={"reconnected_within": "2s"})
+    trial.connect()
+    trial.network.add(live_rule("reset"))
+    trial.wait(1 * S)
+    trial.network.heal()
+    trial.wait(1 * S)
+    trial.connect()
+    assert (trial.row.outcome, trial.row.seen) == (Outcome.PASSED, "after 1.0 s from the heal")

@@ -45,7 +45,7 @@ CLIENTS = {
     "chaosproxy-control.d.mts": "text/plain",
     "chaosproxy-control.d.cts": "text/plain",
 }
-"""A client of these routes in JavaScript, to be copied beside the tests that use it."""
+"""A client of these routes in JavaScript, to be copied beside tests that use it; for require() made of the module."""
 
 
 class Api:
@@ -140,8 +140,14 @@ def _tell_session(room: Room) -> Json:
     }
 
 
+def client_text(name: str) -> str:
+    """A file of the client in JavaScript."""
+    text = files(__package__).joinpath(name.replace(".cjs", ".mjs").replace(".cts", ".mts")).read_text()
+    return text.replace("\nexport {", "\nmodule.exports = {") if name.endswith(".cjs") else text
+
+
 def _script(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    text = files(__package__).joinpath(name).read_text()
+    text = client_text(name)
 
     async def show(request: web.Request) -> web.StreamResponse:
         return web.Response(text=text, content_type=CLIENTS[name], charset="utf-8")

@@ -11,7 +11,7 @@
 //   await outage.heal();
 //   const { passed, rows } = await session.close();
 //
-// The .cjs file is this one with another last line, and the types beside them are the same.
+// For require() the proxy serves it as chaosproxy-control.cjs, with another last line; the types are the same.
 
 /** The proxy refuses, or what was waited for did not come. The message has all problems that it told. */
 class ChaosError extends Error {

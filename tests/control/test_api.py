@@ -632,7 +632,12 @@ class TestScripts:
                     answer = await stage.ask("GET", f"/chaosproxy-control.{form}")
                     assert (answer.status, answer.headers["Content-Type"]) == (200, f"text/{kind}; charset=utf-8")
                     assert "Access-Control-Allow-Origin" not in answer.headers
-                    assert answer.body == (CONTROL / f"chaosproxy-control.{form}").read_text()
+                    source = (CONTROL / f"chaosproxy-control.{form.replace('c', 'm')}").read_text()
+                    last = "export { ChaosError, connect };"
+                    if form == "cjs":
+                        assert last in source
+                        source = source.replace(last, "module.exports = { ChaosError, connect };")
+                    assert answer.body == source
 
         run(story())
 

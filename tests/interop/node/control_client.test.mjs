@@ -1,4 +1,5 @@
-// The client of the control API, in both of its forms, before a running chaosproxy (its address is CHAOSPROXY_CONTROL).
+// The client of the control API, in both of its forms, before a running chaosproxy (its address is
+// CHAOSPROXY_CONTROL; the client's files are in the folder COPIES).
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -8,9 +9,8 @@ import { after, before, test } from 'node:test';
 
 import WebSocket, { WebSocketServer } from 'ws';
 
-import * as asModule from '../../../chaosproxy/control/chaosproxy-control.mjs';
-
-const asCommonJs = createRequire(import.meta.url)('../../../chaosproxy/control/chaosproxy-control.cjs');
+const asModule = await import(`${process.env.COPIES}/chaosproxy-control.mjs`);
+const asCommonJs = createRequire(import.meta.url)(`${process.env.COPIES}/chaosproxy-control.cjs`);
 const CONTROL = process.env.CHAOSPROXY_CONTROL;
 const STEPPED = {
   version: 1,

@@ -1,6 +1,6 @@
 // The types of the control API's client, as a test in TypeScript would use it. What is wrong must be seen to be wrong.
 
-import { ChaosError, connect, type Session, type Verdict } from '../../../../chaosproxy/control/chaosproxy-control.mjs';
+import { ChaosError, connect, type Session, type Verdict } from './chaosproxy-control.mjs';
 
 export async function story(address: string | undefined): Promise<Verdict> {
   const chaos = await connect(address, { token: 'secret' });
