@@ -121,8 +121,9 @@ def _file_name(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A marker does nothing by itself, and that must not pass for a test under fire."""
-    if item.get_closest_marker("chaos") and "chaosproxy" not in getattr(item, "fixturenames", ()):
+    """A test's own marker does nothing without the fixture, and that must not pass for a test under fire."""
+    is_marked = any(marker.name == "chaos" for marker in item.own_markers)
+    if is_marked and "chaosproxy" not in getattr(item, "fixturenames", ()):
         pytest.fail("@pytest.mark.chaos needs a test that takes the fixture chaosproxy", pytrace=False)
 
 

@@ -202,7 +202,6 @@ class ChaosProxy:
 
     def mark(self, name: str, *, client: str = "") -> None:
         """Note that something has happened, such as banner-shown: `marked:` expects it."""
-
         self._marks += 1
         tail = (None, "", None, "", "pytest", self._marks)
         self._tell(lambda now: ClientSaid(client, "mark", name, *tail, client_ms=now / 1_000_000, is_late=False))

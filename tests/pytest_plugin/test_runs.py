@@ -398,6 +398,8 @@ class TestSettings:
                 def test_own(self, chaosproxy, seed_and_name):
                     assert seed_and_name() == (0, "of-the-class")
 
+            def test_without_the_fixture(): pass
+
             @pytest.fixture
             def seed_and_name(request, chaosproxy):
                 def read():
@@ -406,7 +408,7 @@ class TestSettings:
                     return int(seed.split()[1]), name.split()[1]
                 return read
             """
-        ).assert_outcomes(passed=3)
+        ).assert_outcomes(passed=4)
 
     def test_a_profiles_path_is_looked_for_beside_the_test(self, run: Run, pytester: pytest.Pytester) -> None:
         for folder, name in (("beside", "beside"), (".", "root")):
