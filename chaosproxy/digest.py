@@ -65,7 +65,7 @@ class _Connection:
 
     def __init__(self) -> None:
         self.items: list[Item] = []
-        self._fate: list[Item] = []  # the same without phases
+        self._fate: list[Item] = []  # the same without phases and their ends
         self.sides: dict[str, list[Item]] = {"client": [], "server": []}
         self.heartbeats: set[str] = set()
         self.has_opened = False
@@ -73,7 +73,8 @@ class _Connection:
     def tell(self, phase: str | None, item: Item) -> None:
         """Something happened to it; with a phase, that stands before it."""
         self.items.append(item if phase is None else [phase, *item])
-        self._fate.append(item)
+        if item[0] != "healed":
+            self._fate.append(item)
 
     def take_back(self) -> None:
         """Forget the last thing that happened."""

@@ -84,7 +84,7 @@ SAME = {
         [PHASE, failing(1), LATER, failing(2), opening(3)],
     ),
     "which connection was tried in vain as a phase ended": (
-        [PHASE, failing(1), *failing(2)[:3], LATER, failing(2)[3], opening(3)],
+        [PHASE, failing(1), *failing(2)[:3], LATER, on(2, "healed", rule="r", fault="hang"), failing(2)[3], opening(3)],
         [PHASE, failing(1), failing(2), LATER, opening(3)],
     ),
     "how often an attempt was struck": (

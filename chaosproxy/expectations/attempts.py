@@ -358,7 +358,7 @@ class SpreadAtLeast(Expectation):
 
     def judge(self, scene: Scene) -> Finding:
         findings = [(outage.label, self._judge_one(scene, outage)) for outage in scene.outages]
-        return together(findings) if findings else wait(scene, "its outage has not begun")
+        return together(findings) if findings else wait(scene, scene.no_outage)
 
     def _judge_one(self, scene: Scene, outage: Outage) -> Finding:
         waits: list[tuple[int, Spot]] = []

@@ -138,6 +138,13 @@ class Scene:
             return named
         return [Outage((visit.name,), visit.entered, visit.left) for visit in self.visits]
 
+    @property
+    def no_outage(self) -> str:
+        """Why there is none, in words."""
+        if self.cutting:
+            return "its outage has not begun"
+        return "no fault of the profile keeps clients from the server"
+
     def _outages_of_phases(self) -> Iterator[Outage]:
         if not self.history.visits and "" in self.cutting:
             yield Outage(("",), Spot(self.started_at, 0), None)
@@ -281,7 +288,7 @@ class OfOutages(Expectation):
         ]
         if not findings:
             began = [outage.began for outage in outages]
-            return wait(scene, NO_CONNECTION if outages else "its outage has not begun", began)
+            return wait(scene, NO_CONNECTION if outages else scene.no_outage, began)
         return together(findings)
 
     def judge_one(self, scene: Scene, client: str, outage: Outage) -> Finding | None:
