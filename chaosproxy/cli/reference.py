@@ -76,8 +76,8 @@ def expectations_table() -> str:
     """The README's table of expectations."""
     rows = ["| expectation | what it says | options |", "|---|---|---|"]
     for name, kind in EXPECTATIONS.items():
-        options = ", ".join(f"`{option}`" for option in kind.model_fields) or "none"
-        rows.append(f"| `{name}` | {kind.help()} | {options} |")
+        told = [option for option, field in kind.model_fields.items() if field.default is not True]
+        rows.append(f"| `{name}` | {kind.help()} | {', '.join(f'`{option}`' for option in told) or 'none'} |")
     return "\n".join(rows)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from chaosproxy.cli.addresses import parse_upstream
-from chaosproxy.cli.run import Fence, Settings, _remind, _Show
+from chaosproxy.cli.premises import Fence, Settings
+from chaosproxy.cli.run import _remind
 from chaosproxy.cli.secure import TlsOptions, host_header
 from chaosproxy.cli.session_grounds import SessionGrounds
+from chaosproxy.cli.show import Show
 from chaosproxy.control.orders import Refused
 from chaosproxy.control.session_order import read_session
 from chaosproxy.control.sessions import Terms
@@ -106,7 +108,7 @@ def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
         said: list[str] = []
         settings = settings_before(LOCAL)
         fence = await Fence.around(settings.upstream.address, owns_server=False)
-        show = _Show(settings, fence, PLAIN, said.append)
+        show = Show(settings, fence, PLAIN, said.append)
         await show.start()
         try:
             del said[:]
