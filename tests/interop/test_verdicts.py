@@ -11,12 +11,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+from chaosproxy import library
+from tests.interop.demo_server import Demo
 from tests.interop.processes import NODE_FOLDER, node_script
 from tests.interop.soketi import APP, Soketi
 from tests.interop.test_outages import busy_cores
@@ -101,6 +103,22 @@ expect:
   - backoff: {at_least: 950ms, at_most: 8s}
   - never_gives_up: {within: 10s}
 """
+
+
+# Shipped profiles through which a good client keeps its connection, so that it never comes back.
+STAYING = {
+    "fragmented-messages",
+    "lost-established",
+    "normal-startup",
+    "patchy-coverage",
+    "pusher-4301-rejected-event",
+    "short-heartbeat",
+    "slow-link",
+    "tiny-segments",
+    "unexpected-pings",
+}
+LASTING = {"stalled-server", "tunnel"}  # the same, and what they do comes late
+RETURNS = {"flapping": 3, "close-1001-rolling-deploy": 2, **dict.fromkeys(LASTING, 9)}
 
 
 def expecting(*expectations: str) -> tuple[str, ...]:
@@ -412,6 +430,33 @@ class TestAtLength:
                 rows = each.result().rows
                 assert [name for name, outcome in rows.items() if outcome == "failed"] == ["resubscribed: 31s"]
                 assert len(rows) == 11
+
+    @pytest.mark.timeout(900)
+    def test_what_shipped_profiles_expect_holds_for_pusher_js(self) -> None:
+        """On an idle channel: with messages coming in, pusher-js misses no pong. Where those are hit, on a busy one."""
+
+        def play(name: str) -> list[str]:
+            returns = 0 if name in STAYING else RETURNS.get(name, 1)
+            options = ("--stop-when", "timeline") if name in LASTING else ()
+            variables = SHORT_TIMERS if name == "extended-outage-fast" else {}
+            port = (busy if name in LASTING else idle).port
+            ran = verify(f"ws://127.0.0.1:{port}", name, EXAMPLE, *options, RETURNS=str(returns), **variables)
+            (run,) = ran.report["runs"]
+            return [f"{name}: {row['name']}: {row['seen']}" for row in run["rows"] if row["outcome"] == "failed"]
+
+        def publish() -> None:
+            while not is_over.wait(0.5):
+                busy.publish("news", "told", {"text": "hello" * 20})
+
+        is_over = Event()
+        names = [name for name in library.names() if library.load(name).expect]
+        assert {*STAYING, *LASTING, *RETURNS} <= set(names)
+        with Demo() as idle, Demo() as busy, ThreadPoolExecutor(12) as threads:
+            publishing = threads.submit(publish)
+            found = [line for lines in threads.map(play, names) for line in lines]
+            is_over.set()
+            publishing.result()
+        assert found == []
 
     @pytest.mark.timeout(1800)
     @pytest.mark.parametrize(
