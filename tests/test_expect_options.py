@@ -52,7 +52,7 @@ def test_none_change_nothing(profile: Profile) -> None:
             ["--expect:2:1: phase: expected the name of a phase, got outages; did you mean outage?"],
         ),
         (
-            EMPTY,
+            load("{version: 1, rules: [half_open]}", "standing.yaml"),
             ["resubscribed: 5s"],
             [
                 "--expect:1:1: resubscribed: nothing heals in a profile without phases, so resubscribed needs "
