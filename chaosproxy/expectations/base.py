@@ -10,7 +10,8 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ..history import CUTTING, Attempt, History, Spot, Visit
+from ..attempt import CUTTING, Attempt, Spot
+from ..history import History, Visit
 from ..units import SECOND
 
 SETTLING = SECOND // 4
