@@ -86,7 +86,8 @@ class Attempt:
     subscribed: list[tuple[Spot, str]] = field(default_factory=list)
     unsubscribed: list[tuple[Spot, str]] = field(default_factory=list)
     turned_down: list[tuple[Spot, str]] = field(default_factory=list)  # subscriptions that the server refused
-    strikes: list[Strike] = field(default_factory=list)
+    is_struck: bool = False  # by whatever fault
+    strikes: list[Strike] = field(default_factory=list)  # by faults that cut, the first few
     hushes: list[Hush] = field(default_factory=list)
     closes: list[Departure] = field(default_factory=list)  # the client's close frame
     server_closes: list[Departure] = field(default_factory=list)
@@ -99,7 +100,7 @@ class Attempt:
     @property
     def is_counted(self) -> bool:
         """Whether a client wanted a connection: it asked for one, or a fault kept it from asking."""
-        return bool(self.asked or self.opened) or (bool(self.strikes) and not self.is_plain)
+        return bool(self.asked or self.opened) or (self.is_struck and not self.is_plain)
 
     @property
     def left(self) -> Departure | None:

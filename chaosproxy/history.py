@@ -180,8 +180,10 @@ class History:
             case Unsubscribed(channel):
                 attempt.unsubscribed.append((spot, channel))
             case Struck(rule, fault, side):
-                strike = Strike(spot, rule, fault, fault in ENDING and not spares(self._faults.get(rule)))
-                if len(attempt.strikes) < STRIKES_MAX:
+                is_spared = spares(self._faults.get(rule))
+                strike = Strike(spot, rule, fault, fault in ENDING and not is_spared)
+                attempt.is_struck = True
+                if fault in CUTTING and not is_spared and len(attempt.strikes) < STRIKES_MAX:
                     attempt.strikes.append(strike)
                 self.strikes.setdefault(rule, []).append(strike)
                 del self.strikes[rule][STRIKES_MAX:]

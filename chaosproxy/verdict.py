@@ -56,6 +56,7 @@ class Judge:
         self.profile = profile
         rules = [rule for phase in profile.phases or (None,) for rule in profile.bound_rules(phase)]
         self.history = History({rule.id: rule.fault for rule in rules})
+        self._staggering = max((getattr(rule.fault, "over", 0) for rule in rules), default=0)
         self._started_at = started_at
 
     def hear(self, at: int, seq: int, attempt: int | None, client: str | None, event: Event) -> None:
@@ -168,6 +169,7 @@ class Judge:
             after=after,
             is_timeline_done=self.is_timeline_done,
             is_over=is_over,
+            staggering=self._staggering,
         )
 
 

@@ -269,6 +269,17 @@ class TestHerds:
             trial.fail(client=client)
         assert trial.outcome is Outcome.FAILED
 
+    def test_clients_whose_turn_is_still_to_come_are_waited_for(self) -> None:
+        storm = {"name": "storm", "rules": [{"reset": {"over": "4s"}}]}
+        trial = Trial(CALM, storm, expect={"spread_at_least": "2s"}, identify={"query": "client"})
+        for client in ("1", "2", "3"):
+            trial.connect(client=client)
+        trial.wait(1 * S)
+        trial.connect(client="1")
+        trial.wait(2 * S)
+        trial.connect(client="2")
+        assert trial.row.seen == "2 of 3 have tried again"
+
     def test_a_spread_needs_two(self) -> None:
         trial = down({"spread_at_least": "2s"})
         try_after(trial, [1 * S])

@@ -94,6 +94,34 @@ class TestDetection:
         assert trial.outcome is Outcome.FAILED
         assert trial.row.seen == "not by itself: only because the proxy healed"
 
+    def test_who_is_passed_over_has_nothing_to_notice(self) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"hits": "live"}, "when": {"path": "/app/key"}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED, identify={"query": "client"})
+        connection = trial.connect("news", client="1")
+        trial.establish(trial.network.open("/app/other?client=2"))
+        trial.wait(4 * S)
+        connection.fin(CLIENT)
+        trial.wait(20 * S)
+        assert (trial.end().outcome, trial.end().seen) == (Outcome.PASSED, "after 3.0 s from the fault: it left (fin)")
+
+    def test_of_two_connections_it_is_the_one_that_was_struck(self) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"hits": "live"}, "when": {"connection": 2}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED)
+        trial.connect("news")
+        connection = trial.connect("news")
+        trial.wait(4 * S)
+        connection.fin(CLIENT)
+        assert trial.row.seen == "after 3.0 s from the fault: it left (fin)"
+
+    def test_a_fault_that_only_slows_takes_no_connection(self) -> None:
+        rules = [{"latency": {"delay": "100ms"}}, {"half_open": {"hits": "live"}}]
+        trial = Trial(CALM, {**SILENCE, "rules": rules}, WELL, expect=DETECTED)
+        trial.fail()
+        trial.wait(2 * S)
+        trial.connect("news")
+        trial.wait(20 * S)
+        assert trial.end().seen == "no client had a connection that could be hurt"
+
     def test_without_a_connection_there_is_nothing_to_notice(self) -> None:
         trial = Trial(CALM, SILENCE, WELL, expect=DETECTED)
         trial.fail()
