@@ -4,10 +4,12 @@ It hears what the journal hears, with the number of the record that says so: an 
 Nothing of a connection depends on it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from .attempt import CUTTING, ENDING, SILENCING, Attempt, Departure, Hush, Spot, Strike, lets_server_speak, spares
+from .effects import Heal
 from .events import (
     Accepted,
     Answered,
@@ -19,6 +21,7 @@ from .events import (
     Ended,
     Established,
     Event,
+    Healed,
     Listening,
     Opened,
     PhaseEntered,
@@ -33,8 +36,9 @@ from .events import (
     Tracked,
     Unsubscribed,
 )
-from .faults import FAULTS, Fault
-from .faults.pusher import PusherError
+from .faults import Fault
+from .faults.half_open import HalfOpen
+from .faults.handshake import Silent
 from .units import SECOND
 from .wire.frames import Side
 
@@ -43,28 +47,6 @@ TRACKED_MAX = 1_000_000
 KEPT_MAX = 300_000  # of anything else, such as states, marks and subscriptions
 STRIKES_MAX = 1000  # of a rule, and on an attempt; more show nothing new
 RETIRING = SECOND  # before the end of a run, in which clients that go do so because of it
-
-CUTTING = frozenset(
-    name
-    for name, fault in FAULTS.items()
-    if (fault.family in ("opening", "half-open", "ending") or name in ("stall", "pusher_error"))
-    and name != "slow_close"
-)
-"""Faults that keep clients from the server: by them a connection ends, falls silent, or can't be had."""
-ENDING = frozenset(name for name in CUTTING if FAULTS[name].family == "ending") | {"pusher_error"}
-"""Faults that a client learns of by themselves: its connection is ended."""
-SILENCING = frozenset({"half_open", "silent", "stall"})
-
-
-def spares(fault: Fault) -> bool:
-    """Whether a fault that ends connections has been told not to."""
-    return isinstance(fault, PusherError) and not fault.close
-
-
-def cuts(fault: Fault) -> bool:
-    """Whether a fault keeps clients from the server."""
-    return fault.name in CUTTING and not spares(fault)
-
 
 _KEPT = (
     ClientSaid,
@@ -80,114 +62,6 @@ _KEPT = (
     Unsubscribed,
 )
 """What is kept in lists that would grow with the run."""
-
-
-class Spot(NamedTuple):
-    """When something happened, and the number of the journal's record that says so."""
-
-    at: int
-    seq: int
-
-
-class Strike(NamedTuple):
-    """A fault acted."""
-
-    spot: Spot
-    rule: str
-    fault: str
-    is_end: bool  # of the connection
-
-
-class Departure(NamedTuple):
-    """A peer, or whoever ended the connection, went: by a close frame, FIN or RST."""
-
-    spot: Spot
-    how: str
-    code: int | None = None
-
-
-@dataclass
-class Attempt:
-    """A client's connection to the proxy, from its accept on. What has not happened is None."""
-
-    number: int
-    accepted: Spot
-    client: str | None = None  # known with its upgrade request
-    connection: int = 0
-    is_plain: bool = False  # it asked for something else than an upgrade
-    asked: Spot | None = None
-    answer: tuple[Spot, int] | None = None  # other than 101
-    opened: Spot | None = None
-    established: Spot | None = None
-    socket_id: str = ""
-    asked_for: list[tuple[Spot, str, str]] = field(default_factory=list)  # subscriptions: channel, digest of the auth
-    subscribed: list[tuple[Spot, str]] = field(default_factory=list)
-    unsubscribed: list[tuple[Spot, str]] = field(default_factory=list)
-    turned_down: list[tuple[Spot, str]] = field(default_factory=list)  # subscriptions that the server refused
-    strikes: list[Strike] = field(default_factory=list)
-    closes: list[Departure] = field(default_factory=list)  # the client's close frame
-    server_closes: list[Departure] = field(default_factory=list)
-    ended: Departure | None = None  # the client's FIN or RST
-    server_ended: Departure | None = None
-    closed: Departure | None = None
-    closed_by: str = ""
-    is_retired: bool = False  # its client left it because the run was at its end
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether a client wanted a connection: it asked for one, or a fault kept it from asking."""
-        return bool(self.asked or self.opened) or (bool(self.strikes) and not self.is_plain)
-
-    @property
-    def left(self) -> Departure | None:
-        """The client's first act of ending it."""
-        acts = [*self.closes, *([self.ended] if self.ended else [])]
-        return min(acts, key=lambda act: act.spot, default=None)
-
-    @property
-    def cut(self) -> Departure | None:
-        """The first end of it that came from elsewhere: from a fault, the server, or the proxy."""
-        ends = [Departure(strike.spot, strike.fault) for strike in self.strikes if strike.is_end]
-        ends += self.server_closes
-        ends += [self.server_ended] if self.server_ended else []
-        ends += [self.closed] if self.closed and self.closed_by != Side.CLIENT.label else []
-        return min(ends, key=lambda end: end.spot, default=None)
-
-    @property
-    def down(self) -> Departure | None:
-        """When it was of no use to its client any more, however that came."""
-        if self.is_retired:
-            return None
-        ends = [end for end in (self.left, self.cut, self.closed) if end]
-        return min(ends, key=lambda end: end.spot, default=None)
-
-    @property
-    def is_left_first(self) -> bool:
-        """Whether the client ended it, and nobody before."""
-        return self.left is not None and (self.cut is None or self.left.spot < self.cut.spot)
-
-    @property
-    def silenced(self) -> Spot | None:
-        """Since when a fault has kept it from carrying anything."""
-        return next((strike.spot for strike in self.strikes if strike.fault in SILENCING), None)
-
-    @property
-    def codes(self) -> list[tuple[Spot, int]]:
-        """The close codes that its client was told."""
-        told = [(end.spot, end.code) for end in self.server_closes if end.code is not None]
-        if self.cut and self.closed and self.closed.code is not None and self.closed_by != Side.CLIENT.label:
-            told.append((self.cut.spot, self.closed.code))
-        return told
-
-    def channels_at(self, at: int) -> set[str]:
-        """What it is subscribed to at a time."""
-        changes = [(spot, True, channel) for spot, channel in self.subscribed]
-        changes += [(spot, False, channel) for spot, channel in self.unsubscribed]
-        channels: set[str] = set()
-        for spot, is_on, channel in sorted(changes):
-            if spot.at <= at:
-                (channels.add if is_on else channels.discard)(channel)
-        return channels
 
 
 class Visit(NamedTuple):
@@ -219,8 +93,8 @@ class TrackedMessage(NamedTuple):
 class History:
     """All that expectations are judged by."""
 
-    def __init__(self, sparing: frozenset[str] = frozenset()) -> None:
-        self._sparing = sparing  # rules whose faults end nothing, though such faults do
+    def __init__(self, faults: Mapping[str, Fault] = MappingProxyType({})) -> None:
+        self._faults = faults  # of the profile's rules
         self.attempts: dict[int, Attempt] = {}
         self._by_client: dict[str, list[Attempt]] = {}
         self._nobodys: dict[int, Attempt] = {}  # those of which no request came
@@ -305,12 +179,20 @@ class History:
                 attempt.turned_down.append((spot, channel))
             case Unsubscribed(channel):
                 attempt.unsubscribed.append((spot, channel))
-            case Struck(rule, fault):
-                strike = Strike(spot, rule, fault, fault in ENDING and rule not in self._sparing)
-                if len(attempt.strikes) < STRIKES_MAX:
+            case Struck(rule, fault, side):
+                is_spared = spares(self._faults.get(rule))
+                strike = Strike(spot, rule, fault, fault in ENDING and not is_spared)
+                attempt.is_struck = True
+                if fault in CUTTING and not is_spared and len(attempt.strikes) < STRIKES_MAX:
                     attempt.strikes.append(strike)
                 self.strikes.setdefault(rule, []).append(strike)
                 del self.strikes[rule][STRIKES_MAX:]
+                if fault in SILENCING and side is not Side.CLIENT:
+                    self._hush(attempt, spot, rule)
+            case Healed(rule):
+                for index, hush in enumerate(attempt.hushes):
+                    if hush.rule == rule and hush.healed is None:
+                        attempt.hushes[index] = hush._replace(healed=spot)
             case Suppressed(rule, _, reason):
                 self.suppressed[rule] = spot, reason
             case CloseReceived(side, code):
@@ -331,6 +213,13 @@ class History:
                 messages.append(TrackedMessage(spot, value, has_left, attempt.number))
             case _:
                 pass
+
+    def _hush(self, attempt: Attempt, spot: Spot, rule: str) -> None:
+        fault = self._faults.get(rule)
+        is_hushed = any(hush.rule == rule and hush.healed is None for hush in attempt.hushes)
+        if not is_hushed and not lets_server_speak(fault):
+            is_kept = not isinstance(fault, HalfOpen | Silent) or fault.heal is not Heal.RESET
+            attempt.hushes.append(Hush(rule, spot, None, is_kept))
 
     def retire(self, at: int) -> None:
         """The run is at its end: that clients go then is no loss."""

@@ -2,9 +2,9 @@
 
 from pydantic import JsonValue
 
+from .attempt import Attempt, Spot
 from .expectations.base import Outage, Scene
 from .expectations.returning import detected
-from .history import Attempt, Spot
 from .units import MICROSECOND
 from .verdict import Judge
 

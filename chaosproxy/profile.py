@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from .attempt import ENDING, cuts
 from .expectations import After, Carrying
 from .expected import AnyExpected, Expected
-from .history import ENDING, cuts
 from .problems import nearest, one_of
 from .protocols import PROTOCOLS
 from .rule import NAME, RULES, AnyRule, BoundRule, Misuse, Model, Path, Rule, bind, digest_of, misuse

@@ -6,11 +6,12 @@ every row is decided, or nothing more will happen.
 
 from typing import NamedTuple
 
+from .attempt import Spot
 from .events import Event
 from .expectations import After, Finding, Outcome, Scene
 from .expectations.base import failed, passed, wait
 from .expected import Expected
-from .history import History, Spot, spares
+from .history import History
 from .profile import BoundRule, Profile
 
 NO_CLIENT = "no client was seen: does it connect to the proxy (CHAOSPROXY_URL) and not to the server itself?"
@@ -54,7 +55,8 @@ class Judge:
     def __init__(self, profile: Profile, started_at: int) -> None:
         self.profile = profile
         rules = [rule for phase in profile.phases or (None,) for rule in profile.bound_rules(phase)]
-        self.history = History(frozenset(rule.id for rule in rules if spares(rule.fault)))
+        self.history = History({rule.id: rule.fault for rule in rules})
+        self._staggering = max((getattr(rule.fault, "over", 0) for rule in rules), default=0)
         self._started_at = started_at
 
     def hear(self, at: int, seq: int, attempt: int | None, client: str | None, event: Event) -> None:
@@ -167,6 +169,7 @@ class Judge:
             after=after,
             is_timeline_done=self.is_timeline_done,
             is_over=is_over,
+            staggering=self._staggering,
         )
 
 

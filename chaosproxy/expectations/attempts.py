@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from ..history import Attempt, Spot
+from ..attempt import Attempt, Spot
 from ..units import SECOND, Count, Duration, Flag, Integer, Set, Share, Span
 from .base import (
     Expectation,

@@ -10,7 +10,8 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ..history import CUTTING, Attempt, History, Spot, Visit
+from ..attempt import CUTTING, Attempt, Spot
+from ..history import History, Visit
 from ..units import SECOND
 
 SETTLING = SECOND // 4
@@ -91,6 +92,7 @@ class Scene:
         after: After | None = None,
         is_timeline_done: bool = False,
         is_over: bool = False,
+        staggering: int = 0,
     ) -> None:
         self.history = history
         self.now = now
@@ -102,6 +104,8 @@ class Scene:
         self.after = after
         self.is_timeline_done = is_timeline_done  # no other phase will come
         self.is_over = is_over  # nothing more will happen
+        self.staggering = staggering  # the longest that blows at live connections are dealt one after the other
+        self._striking: dict[Outage, bool] = {}  # whether outages have struck live connections
 
     # -- who and when -----------------------------------------------------------------------------------------------
 
@@ -168,17 +172,35 @@ class Scene:
 
     def hurt(self, client: str, outage: Outage) -> tuple[Attempt, Spot] | None:
         """The connection that an outage took from a client, and when; None where it had none."""
+        kept: Attempt | None = None
         for attempt in self.attempts(client):
             up = self.up(attempt)
             if up is None or (outage.healed and up >= outage.healed):
                 continue
-            was_up = up <= outage.began and (attempt.down is None or attempt.down.spot >= outage.began)
-            struck = next((strike.spot for strike in attempt.strikes if outage.contains(strike.spot)), None)
+            was_up = self._was_up(attempt, outage)
+            struck = self._struck(attempt, outage)
             if struck and (was_up or outage.contains(up)):
                 return attempt, struck
             if was_up:
-                return attempt, outage.began
-        return None
+                kept = kept or attempt
+        if kept is None or (self.now > outage.began.at + self.staggering and self._strikes_live(outage)):
+            return None  # others were struck, and it was passed over
+        return kept, outage.began
+
+    def _was_up(self, attempt: Attempt, outage: Outage) -> bool:
+        """Whether it served its client as an outage began."""
+        up = self.up(attempt)
+        return up is not None and up <= outage.began and (attempt.down is None or attempt.down.spot >= outage.began)
+
+    def _struck(self, attempt: Attempt, outage: Outage) -> Spot | None:
+        return next((strike.spot for strike in attempt.strikes if outage.contains(strike.spot)), None)
+
+    def _strikes_live(self, outage: Outage) -> bool:
+        """Whether an outage has struck connections that had been there before it."""
+        if outage not in self._striking:
+            every = self.history.counted()
+            self._striking[outage] = any(self._was_up(each, outage) for each in every if self._struck(each, outage))
+        return self._striking[outage]
 
     def told(self, client: str) -> list[tuple[Spot, str]]:
         """The states that a client has reported, its own words."""

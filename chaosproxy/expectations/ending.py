@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from ..history import Attempt
+from ..attempt import Attempt
 from ..units import Set
 from .attempts import Codes
 from .base import SETTLING, Finding, OfClients, Scene, failed, holds
@@ -64,7 +64,7 @@ class ClosesCleanly(OfClients):
         clean: list[Attempt] = []
         for attempt in scene.attempts(client):
             asked = next((strike for strike in attempt.strikes if strike.is_end and strike.fault in BY_FRAME), None)
-            told = asked.spot if asked else attempt.server_closes[0].spot if attempt.server_closes else None
+            told = asked.spot if asked else closes[0].spot if (closes := attempt.told_closes) else None
             is_concerned = attempt.opened and (attempt.is_left_first or told)
             if not is_concerned or not attempt.ended or (attempt.is_retired and not attempt.closes):
                 continue

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from ..history import Attempt, Spot
+from ..attempt import Attempt, Spot
 from ..units import Set
 from .base import SETTLING, Finding, OfClients, Scene, failed, holds, seconds
 

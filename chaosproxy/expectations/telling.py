@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..history import Spot
+from ..attempt import Spot
 from ..units import Span
 from .base import Expectation, Finding, Outage, Scene, failed, holds, label_of, passed, seconds, together, wait
 

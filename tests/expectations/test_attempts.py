@@ -7,6 +7,7 @@ import pytest
 
 from chaosproxy.events import Closed
 from tests.expectations.trial import CLIENT, MS, SERVER, Outcome, S, Trial
+from tests.virtual import close_frame
 
 CALM: dict[str, Any] = {"name": "calm", "lasts": "1s"}
 DOWN: dict[str, Any] = {"name": "down", "lasts": "60s", "rules": ["reset", {"reject": "503"}]}
@@ -165,6 +166,32 @@ class TestGivingUp:
         assert trial.end().seen == "no client was closed with such a code"
         assert trial.end().outcome is Outcome.FAILED
 
+    @pytest.mark.parametrize(("heal", "is_told"), [("flush", True), ("discard", True), ("reset", False)])
+    def test_a_code_that_silence_keeps_back_is_told_at_the_heal_if_at_all(self, heal: str, is_told: bool) -> None:
+        silence = {"name": "silence", "lasts": "5s", "rules": [{"half_open": {"heal": heal, "hits": "live"}}]}
+        trial = Trial(CALM, silence, WELL, expect={"gives_up_on": "4001"})
+        connection = trial.connect()
+        trial.wait(2 * S)
+        connection.send(SERVER, close_frame(4001))
+        connection.fin(SERVER)
+        trial.wait(3 * S)
+        assert trial.row.seen == "no client was closed with such a code"
+        trial.wait(2 * S)
+        trial.connect()
+        told, untold = "closed with 4001, and it tried again after 1.0 s", "no client was closed with such a code"
+        assert trial.row.seen == (told if is_told else untold)
+
+    def test_a_code_that_comes_to_a_client_that_is_gone_is_told_to_nobody(self) -> None:
+        silence = {"name": "silence", "lasts": "5s", "rules": [{"half_open": {"hits": "live"}}]}
+        trial = Trial(CALM, silence, WELL, expect={"gives_up_on": "4001"})
+        connection = trial.connect()
+        trial.wait(2 * S)
+        connection.send(SERVER, close_frame(4001))
+        connection.fin(CLIENT)
+        trial.wait(5 * S)
+        trial.connect()
+        assert trial.row.seen == "no client was closed with such a code"
+
     def test_after_so_many_attempts(self) -> None:
         trial = down({"gives_up_after": {"attempts": "3", "quiet": "5s"}})
         try_after(trial, [1 * S, 1 * S])
@@ -241,6 +268,17 @@ class TestHerds:
         for client in "abc":
             trial.fail(client=client)
         assert trial.outcome is Outcome.FAILED
+
+    def test_clients_whose_turn_is_still_to_come_are_waited_for(self) -> None:
+        storm = {"name": "storm", "rules": [{"reset": {"over": "4s"}}]}
+        trial = Trial(CALM, storm, expect={"spread_at_least": "2s"}, identify={"query": "client"})
+        for client in ("1", "2", "3"):
+            trial.connect(client=client)
+        trial.wait(1 * S)
+        trial.connect(client="1")
+        trial.wait(2 * S)
+        trial.connect(client="2")
+        assert trial.row.seen == "2 of 3 have tried again"
 
     def test_a_spread_needs_two(self) -> None:
         trial = down({"spread_at_least": "2s"})

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.expectations.trial import CLIENT, MS, Outcome, S, Trial
+from tests.expectations.trial import CLIENT, MS, SERVER, Outcome, S, Trial
+from tests.virtual import close_frame
 
 SILENCE: dict[str, Any] = {
     "name": "silence",
@@ -60,6 +61,31 @@ class TestDetection:
         assert trial.row.seen == "after 6.0 s from the fault: it left (fin)"
         assert trial.outcome is Outcome.FAILED
 
+    @pytest.mark.parametrize("heal", ["flush", "discard", "reset"])
+    def test_that_the_server_has_gone_meanwhile_takes_nothing_from_it(self, heal: str) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"heal": heal, "hits": "live"}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED)
+        connection = trial.connect("news")
+        trial.wait(2 * S)
+        connection.send(SERVER, close_frame(4201))
+        connection.fin(SERVER)
+        trial.wait(2 * S)
+        assert trial.row.seen == "not noticed yet"
+        connection.fin(CLIENT)
+        assert trial.row.seen == "after 3.0 s from the fault: it left (fin)"
+        trial.wait(20 * S)
+        assert trial.end().outcome is Outcome.PASSED
+
+    def test_where_only_its_own_words_are_lost_the_server_tells_it(self) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"from": "client", "hits": "live"}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED)
+        connection = trial.connect("news")
+        trial.wait(2 * S)
+        connection.send(SERVER, close_frame(4201))
+        trial.wait(1 * S)
+        trial.connect("news")
+        assert trial.row.seen == "only because the connection was ended (close)"
+
     def test_what_only_the_heal_told_is_not_noticed(self) -> None:
         trial = Trial(CALM, SILENCE, WELL, expect={"detected_within": "10s", "phase": "silence"})
         trial.connect("news")
@@ -67,6 +93,34 @@ class TestDetection:
         trial.connect("news")
         assert trial.outcome is Outcome.FAILED
         assert trial.row.seen == "not by itself: only because the proxy healed"
+
+    def test_who_is_passed_over_has_nothing_to_notice(self) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"hits": "live"}, "when": {"path": "/app/key"}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED, identify={"query": "client"})
+        connection = trial.connect("news", client="1")
+        trial.establish(trial.network.open("/app/other?client=2"))
+        trial.wait(4 * S)
+        connection.fin(CLIENT)
+        trial.wait(20 * S)
+        assert (trial.end().outcome, trial.end().seen) == (Outcome.PASSED, "after 3.0 s from the fault: it left (fin)")
+
+    def test_of_two_connections_it_is_the_one_that_was_struck(self) -> None:
+        silence = {**SILENCE, "rules": [{"half_open": {"hits": "live"}, "when": {"connection": 2}}]}
+        trial = Trial(CALM, silence, WELL, expect=DETECTED)
+        trial.connect("news")
+        connection = trial.connect("news")
+        trial.wait(4 * S)
+        connection.fin(CLIENT)
+        assert trial.row.seen == "after 3.0 s from the fault: it left (fin)"
+
+    def test_a_fault_that_only_slows_takes_no_connection(self) -> None:
+        rules = [{"latency": {"delay": "100ms"}}, {"half_open": {"hits": "live"}}]
+        trial = Trial(CALM, {**SILENCE, "rules": rules}, WELL, expect=DETECTED)
+        trial.fail()
+        trial.wait(2 * S)
+        trial.connect("news")
+        trial.wait(20 * S)
+        assert trial.end().seen == "no client had a connection that could be hurt"
 
     def test_without_a_connection_there_is_nothing_to_notice(self) -> None:
         trial = Trial(CALM, SILENCE, WELL, expect=DETECTED)
