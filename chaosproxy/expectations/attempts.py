@@ -15,6 +15,8 @@ from .base import (
     Outage,
     Outcome,
     Scene,
+    counted,
+    each_time,
     failed,
     holds,
     label_of,
@@ -69,8 +71,8 @@ class AttemptsAtMost(_Counting):
 
     def judge_count(self, scene: Scene, spots: list[Spot], is_over: bool) -> Finding:
         if len(spots) > self.count:
-            return failed(f"{len(spots)} attempts", *spots[: self.count + 1][-5:])
-        return holds(scene, is_over, f"{len(spots)} attempts", *spots[-5:])
+            return failed(counted(len(spots), "attempt"), *spots[: self.count + 1][-5:])
+        return holds(scene, is_over, counted(len(spots), "attempt"), *spots[-5:])
 
 
 class AttemptsAtLeast(_Counting):
@@ -81,10 +83,10 @@ class AttemptsAtLeast(_Counting):
 
     def judge_count(self, scene: Scene, spots: list[Spot], is_over: bool) -> Finding:
         if len(spots) >= self.count:
-            return passed(f"{len(spots)} attempts", *spots[-5:])
+            return passed(counted(len(spots), "attempt"), *spots[-5:])
         if is_over:
-            return failed(f"{len(spots)} attempts", *spots)
-        return wait(scene, f"{len(spots)} attempts so far", spots)
+            return failed(counted(len(spots), "attempt"), *spots)
+        return wait(scene, f"{counted(len(spots), 'attempt')} so far", spots)
 
 
 class Gap(NamedTuple):
@@ -307,7 +309,7 @@ class NeverGivesUp(OfClients):
         is_back = any(scene.up(each) and each.down is None for each in attempts)
         if later is None and not is_back:
             return wait(scene, f"no attempt in {seconds(scene.now - end.at)} after the last end", [end])
-        return holds(scene, False, f"it tried again each of {len(losses)} times", end, later)
+        return holds(scene, False, f"it tried again {each_time(len(losses))}", end, later)
 
 
 class AttemptsPerSecondAtMost(Expectation):

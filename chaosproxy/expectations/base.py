@@ -245,6 +245,16 @@ def seconds(duration: int) -> str:
     return f"{duration / SECOND:.3f} s" if duration < SECOND else f"{duration / SECOND:.1f} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def each_time(number: int) -> str:
+    """That something was so every time."""
+    return "once" if number == 1 else f"each of {number} times"
+
+
 def together(findings: Sequence[tuple[str, Finding]]) -> Finding:
     """Of several findings with whom and when they are about, the worst one; `seen` says how many there are of it."""
     worst = next(outcome for outcome in _BY_WEIGHT if any(each.outcome is outcome for _, each in findings))
@@ -357,6 +367,8 @@ __all__ = [
     "Scene",
     "Spot",
     "Visit",
+    "counted",
+    "each_time",
     "failed",
     "holds",
     "label_of",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from ..history import TrackedMessage
 from ..units import Integer, expected
 from ..wire.pointer import parse_pointer
-from .base import Expectation, Finding, Outage, Scene, failed, holds, label_of, together, wait
+from .base import Expectation, Finding, Outage, Scene, counted, failed, holds, label_of, together, wait
 
 SHOWN_MAX = 5
 
@@ -55,7 +55,7 @@ class NoDuplicatesOnTheWire(Carrying):
             if each.value in first:
                 return failed(f"{each.value} came twice", first[each.value].spot, each.spot)
             first[each.value] = each
-        return holds(scene, False, f"{len(first)} messages, each once", messages[-1].spot)
+        return holds(scene, False, f"{counted(len(first), 'message')}, each once", messages[-1].spot)
 
 
 class NoGapOnTheWire(Carrying):

@@ -16,6 +16,7 @@ from .base import (
     Outcome,
     Scene,
     Spot,
+    counted,
     failed,
     holds,
     label_of,
@@ -155,7 +156,7 @@ class ReconnectedWithin(_Return):
             )
         if late := scene.late(start.at, self.within, after.moment):
             tries = [each.accepted for each in scene.attempts(client) if each.accepted > start]
-            what = f"{len(tries)} attempts" if tries else "no attempt"
+            what = counted(len(tries), "attempt") if tries else "no attempt"
             return failed(f"not {late}; {what}", start, *tries[-3:])
         return wait(scene, "not back yet", [start])
 

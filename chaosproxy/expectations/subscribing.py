@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from ..attempt import Attempt, Spot
 from ..units import Set
-from .base import SETTLING, Finding, OfClients, Scene, failed, holds, seconds
+from .base import SETTLING, Finding, OfClients, Scene, counted, each_time, failed, holds, seconds
 
 
 class SubscribesOnce(OfClients):
@@ -35,7 +35,7 @@ class SubscribesOnce(OfClients):
                 else:
                     asked[channel] = last = spot
                     count += 1
-        return holds(scene, False, f"{count} subscriptions, each asked for once", last) if last else None
+        return holds(scene, False, f"{counted(count, 'subscription')}, each asked for once", last) if last else None
 
 
 class FreshAuth(OfClients):
@@ -65,7 +65,7 @@ class FreshAuth(OfClients):
                 if not used and known:
                     count, last = count + 1, spot
                 known.setdefault(auth, (attempt.socket_id, spot))
-        return holds(scene, False, f"a new signature each of {count} times", last) if last else None
+        return holds(scene, False, f"a new signature {each_time(count)}", last) if last else None
 
 
 class OneConnection(OfClients):
@@ -86,7 +86,11 @@ class OneConnection(OfClients):
                 if overlap := _overlap(attempt, later, scene.now):
                     seen = f"connections {attempt.connection} and {later.connection} were open together"
                     return failed(f"{seen} for {seconds(overlap)}", attempt.opened, later.opened)
-        return holds(scene, False, f"{len(opened)} connections, one at a time", opened[-1].opened) if opened else None
+        return (
+            holds(scene, False, f"{counted(len(opened), 'connection')}, one at a time", opened[-1].opened)
+            if opened
+            else None
+        )
 
 
 def _overlap(attempt: Attempt, later: Attempt, now: int) -> int:

@@ -103,7 +103,7 @@ def test_one_that_does_not_fails_by_name_with_the_records_that_show_it(upstream:
     assert lines[at].startswith("  FAIL")
     assert "before the run ended" in lines[at]
     assert lines[at + 1].split()[3] == "struck"
-    assert any(line.startswith("  FAIL  attempts_at_least: 2") and line.endswith("1 attempts") for line in lines)
+    assert any(line.startswith("  FAIL  attempts_at_least: 2") and line.endswith("1 attempt") for line in lines)
     assert sum(line.startswith("  FAIL") for line in lines) == 2
 
 

@@ -42,14 +42,14 @@ class TestCounts:
         trial.wait(60 * S)
         trial.connect()
         trial.connect()
-        assert (trial.outcome, trial.row.seen) == (Outcome.PASSED, "1 attempts")
+        assert (trial.outcome, trial.row.seen) == (Outcome.PASSED, "1 attempt")
 
     def test_at_least_waits_for_them_and_fails_when_the_phase_is_over(self) -> None:
         trial = down({"attempts_at_least": "2", "phase": "down"})
         try_after(trial, [1 * S])
-        assert (trial.outcome, trial.row.seen) == (Outcome.OPEN, "1 attempts so far")
+        assert (trial.outcome, trial.row.seen) == (Outcome.OPEN, "1 attempt so far")
         trial.wait(60 * S)
-        assert (trial.outcome, trial.row.seen) == (Outcome.FAILED, "1 attempts")
+        assert (trial.outcome, trial.row.seen) == (Outcome.FAILED, "1 attempt")
 
     def test_without_a_phase_all_of_the_run_counts(self) -> None:
         trial = down({"attempts_at_least": "3"})

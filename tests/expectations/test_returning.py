@@ -157,7 +157,7 @@ class TestReconnection:
         trial.network.open("/app/key?client=1")
         trial.wait(5 * S + 1)
         assert trial.outcome is Outcome.FAILED
-        assert trial.row.seen == "not within 5.0 s of the heal; 1 attempts"
+        assert trial.row.seen == "not within 5.0 s of the heal; 1 attempt"
 
     def test_where_no_protocol_is_spoken_open_is_enough(self) -> None:
         trial = Trial(CALM, SILENCE, WELL, expect={"reconnected_within": "5s"}, protocol=None)

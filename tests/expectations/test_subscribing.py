@@ -56,7 +56,7 @@ class TestAuth:
     def test_a_new_signature_for_the_new_connection(self) -> None:
         trial = self.trial()
         trial.connect("private-a", auth="key:two")
-        assert (trial.outcome, trial.row.seen) == (Outcome.HOLDS, "a new signature each of 1 times")
+        assert (trial.outcome, trial.row.seen) == (Outcome.HOLDS, "a new signature once")
 
     def test_the_old_one_is_stale(self) -> None:
         trial = self.trial()
