@@ -46,6 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "certificates relay sockets",
         "secured security",
         "proxy",
+        "live_rule",
         "journal",
         "digest metrics report",
         "stage",

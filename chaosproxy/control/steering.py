@@ -6,9 +6,8 @@ from aiohttp import web
 
 from ..effects import Leg
 from ..events import ClientSaid
-from ..opaque import rule_misfits
+from ..live_rule import Against, objections
 from ..problems import show_path
-from ..profile import protocol_misfits
 from ..rule import BoundRule, Rule, bind
 from ..session import Session
 from ..world import Step, Told, World, can_act
@@ -54,21 +53,14 @@ async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
 
 
 def _check_rule(room: Room, rule: Rule) -> None:
-    world = room.stage.proxy.world
-    misfits = list(rule_misfits(rule)) if world.options.is_opaque else []
-    if not misfits and not world.profile.protocol:
-        misfits = list(protocol_misfits(rule, "at the top of the profile"))
-    if misfits:
+    found = objections(rule, room.stage.proxy, room.fence)
+    if misfits := [each for each in found if each.kind is Against.MISFIT]:
         problems: list[ToldProblem] = [
             {"path": show_path(("rule", *misfit.at)), "message": misfit.message} for misfit in misfits
         ]
         raise Refused(422, "the order is not valid", problems)
-    if lack := room.stage.proxy.security.lacks(rule.fault):
-        raise Refused(422, "the order is not valid", [{"path": f"rule.{rule.fault_name}", "message": lack}])
-    if rule.id and rule.id in {other.id for other in world.profile.every_rule()}:
-        raise Refused(409, f"the profile has a rule {rule.id} of its own; choose another id")
-    if forbidden := room.fence(rule):
-        raise Refused(403, forbidden)
+    for objection in found:
+        raise Refused(409 if objection.kind is Against.TAKEN else 403, objection.message)
 
 
 def _tell_added(room: Room, rule: BoundRule) -> Json:

@@ -6,8 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from ..control.orders import NewRule, Refused, read_order
-from ..opaque import rule_misfits
-from ..profile import protocol_misfits
+from ..live_rule import objections
 from ..proxy import Proxy
 from ..rule import BoundRule, Rule, bind
 from .thread import Complaint
@@ -54,19 +53,8 @@ def read_fault(
 
 def check_fault(rule: Rule, proxy: Proxy, refuses: Callable[[Rule], str | None]) -> None:
     """See that a rule can act on this proxy. Raise Complaint where it can't."""
-    profile = proxy.world.profile
-    found = list(rule_misfits(rule)) if proxy.world.options.is_opaque else []
-    if not found and not profile.protocol:
-        found = list(protocol_misfits(rule, "at the top of the profile"))
-    messages = [misfit.message for misfit in found]
-    if lack := proxy.security.lacks(rule.fault):
-        messages.append(lack)
-    if rule.id and rule.id in {other.id for other in profile.every_rule()}:
-        messages.append(f"the profile has a rule {rule.id} of its own; choose another id")
-    if forbidden := refuses(rule):
-        messages.append(forbidden)
-    if messages:
-        raise Complaint("\n".join(messages))
+    if found := objections(rule, proxy, refuses):
+        raise Complaint("\n".join(objection.message for objection in found))
 
 
 def bind_fault(rule: Rule, taken: set[str]) -> BoundRule:

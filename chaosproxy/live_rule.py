@@ -1,0 +1,45 @@
+"""What stands against a rule that is added to a running proxy by hand."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import NamedTuple
+
+from .opaque import rule_misfits
+from .profile import protocol_misfits
+from .proxy import Proxy
+from .rule import Path, Rule
+
+
+class Against(Enum):
+    """Of what kind an objection is."""
+
+    MISFIT = auto()
+    """It can't act on this proxy."""
+    TAKEN = auto()
+    """Its id is another rule's."""
+    FORBIDDEN = auto()
+    """It could harm a server that is somebody else's."""
+
+
+class Objection(NamedTuple):
+    """Why a rule can't be added; `at` is the path, within the rule, of what to change."""
+
+    kind: Against
+    message: str
+    at: Path = ()
+
+
+def objections(rule: Rule, proxy: Proxy, refuses: Callable[[Rule], str | None]) -> list[Objection]:
+    """All that stands against a rule, the worst first; `refuses` says why it must not act here, if so."""
+    profile = proxy.world.profile
+    misfits = list(rule_misfits(rule)) if proxy.world.options.is_opaque else []
+    if not misfits and not profile.protocol:
+        misfits = list(protocol_misfits(rule, "at the top of the profile"))
+    found = [Objection(Against.MISFIT, misfit.message, misfit.at) for misfit in misfits]
+    if lack := proxy.security.lacks(rule.fault):
+        found.append(Objection(Against.MISFIT, lack, (rule.fault_name,)))
+    if rule.id and rule.id in {other.id for other in profile.every_rule()}:
+        found.append(Objection(Against.TAKEN, f"the profile has a rule {rule.id} of its own; choose another id"))
+    if forbidden := refuses(rule):
+        found.append(Objection(Against.FORBIDDEN, forbidden))
+    return found
