@@ -16,10 +16,13 @@ from chaosproxy.units import SECOND
 
 FRAMES_PER_SECOND = 10
 LINES_MIN = 3
-SUMMARY_HEIGHT = 14  # with the prompt below it, so that lanes and summary end up on one screen
+SUMMARY_HEIGHT = 15  # with the prompt below it, so that lanes and summary end up on one screen
 WIDTH_MAX = 110
 LABEL_WIDTH = 7
-NEXT = "chaosproxy run ws://localhost:6001 --profile extended-outage-fast"
+NEXT = (
+    "chaosproxy run ws://localhost:6001 --profile extended-outage-fast",
+    "chaosproxy verify flapping --upstream ws://localhost:6001 -- node client.js",
+)
 
 _LOOKS: dict[Look, tuple[str, str]] = {
     Look.OFF: (" ", ""),
@@ -168,4 +171,5 @@ def summary(story: Story) -> RenderableType:
     styles = ["dim" if not row.is_decided else "bold red" if row.failures else "bold green" for row in rows]
     table.add_row("since it was back", *(row.heard_since_back for row in rows))
     table.add_row("verdict", *(Text(row.verdict, style) for row, style in zip(rows, styles, strict=True)))
-    return Group(Text(), table, Text(), Text("next, with your own server and app:"), Text(f"  {NEXT}", "bold cyan"))
+    commands = [Text(f"  {command}", "bold cyan") for command in NEXT]
+    return Group(Text(), table, Text(), Text("next, with your own server and app:"), *commands)
