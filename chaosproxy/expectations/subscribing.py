@@ -95,7 +95,7 @@ def _overlap(attempt: Attempt, later: Attempt, now: int) -> int:
     One that a fault has silenced or ended serves nobody: its client may well open another one.
     """
     assert attempt.opened and later.opened
-    ends = [spot.at for spot in (attempt.silenced, attempt.down and attempt.down.spot) if spot]
+    ends = [spot.at for spot in (attempt.silenced(later.opened), attempt.down and attempt.down.spot) if spot]
     until = min([*ends, *([later.down.spot.at] if later.down else []), now])
     overlap = until - later.opened.at
     return overlap if overlap > SETTLING else 0

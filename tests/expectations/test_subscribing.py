@@ -107,6 +107,13 @@ class TestOne:
         trial.wait(5 * S)
         assert trial.outcome is Outcome.HOLDS
 
+    def test_one_that_carries_again_is_one(self) -> None:
+        trial = self.trial(CALM, {"name": "silence", "lasts": "2s", "rules": ["half_open"]}, WELL)
+        trial.wait(2 * S)
+        trial.connect()
+        trial.wait(1 * S)
+        assert (trial.outcome, trial.row.seen) == (Outcome.FAILED, "connections 1 and 2 were open together for 1.0 s")
+
     def test_one_that_the_client_leaves_in_time_is_none(self) -> None:
         trial = self.trial(CALM, WELL)
         trial.connect()
