@@ -153,7 +153,10 @@ class Backoff(OfClients):
     def judge(self, scene: Scene) -> Finding:
         if not scene.clients:
             return wait(scene, "no client was seen")
-        bounds = together([(label_of(client), self._judge_client(scene, client)) for client in scene.clients])
+        tried = [client for client in scene.clients if any(failed_at(scene, each) for each in scene.attempts(client))]
+        if not tried:
+            return wait(scene, "no attempt failed, so no wait was seen")
+        bounds = together([(label_of(client), self._judge_client(scene, client)) for client in tried])
         if not self.jitter_at_least or bounds.outcome is Outcome.FAILED:
             return bounds
         jitter = self._judge_jitter(scene)
@@ -256,6 +259,7 @@ class GivesUpAfter(_GivingUp):
 
     name = "gives_up_after"
     shorthand = "attempts"
+    nothing: ClassVar[str] = "no attempt failed"
     example = "gives_up_after: 5"
 
     attempts: Count
@@ -263,7 +267,10 @@ class GivesUpAfter(_GivingUp):
 
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         row: list[Spot] = []
-        for attempt in scene.attempts(client):
+        attempts = scene.attempts(client)
+        if not any(failed_at(scene, attempt) for attempt in attempts):
+            return None
+        for attempt in attempts:
             if scene.up(attempt):
                 row = []
             elif end := failed_at(scene, attempt):
@@ -281,6 +288,7 @@ class NeverGivesUp(OfClients):
     name = "never_gives_up"
     shorthand = "never"
     counts_attempts: ClassVar[bool] = True
+    nothing: ClassVar[str] = "no client lost a connection, and no attempt failed"
     example = "never_gives_up: true"
 
     never: Set = True
@@ -298,7 +306,7 @@ class NeverGivesUp(OfClients):
                 later = attempts[index + 1].accepted if index + 1 < len(attempts) else None
                 losses.append((end, later))
         if not losses:
-            return wait(scene, "it lost no connection, and no attempt failed")
+            return None
         for end, later in losses:
             quiet = (later.at if later else scene.now) - end.at
             if quiet > self.within:
