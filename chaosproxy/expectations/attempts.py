@@ -249,7 +249,7 @@ class GivesUpOn(_GivingUp):
             ("", self._judge_quiet(scene, client, f"closed with {code}", spot))
             for attempt in scene.attempts(client)
             for spot, code in attempt.codes[:1]
-            if code in self.codes
+            if code in self.codes and scene.is_about(spot)
         ]
         return together(findings) if findings else None
 
@@ -268,12 +268,12 @@ class GivesUpAfter(_GivingUp):
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         row: list[Spot] = []
         attempts = scene.attempts(client)
-        if not any(failed_at(scene, attempt) for attempt in attempts):
+        if not any((end := failed_at(scene, attempt)) and scene.is_about(end) for attempt in attempts):
             return None
         for attempt in attempts:
             if scene.up(attempt):
                 row = []
-            elif end := failed_at(scene, attempt):
+            elif (end := failed_at(scene, attempt)) and scene.is_about(end):
                 row.append(end)
                 if len(row) > self.attempts:
                     return failed(f"it tried more than {self.attempts} times in a row", *row[-5:])

@@ -192,6 +192,11 @@ class TestGivingUp:
         trial.connect()
         assert trial.row.seen == "no client was closed with such a code"
 
+    def test_with_a_phase_only_a_code_that_is_told_there_counts(self) -> None:
+        assert self.refused({"gives_up_on": "4001", "phase": "refusal"}).end().outcome is Outcome.PASSED
+        elsewhere = self.refused({"gives_up_on": "4001", "phase": "calm"})
+        assert elsewhere.end().seen == "no client was closed with such a code"
+
     def test_after_so_many_attempts(self) -> None:
         trial = down({"gives_up_after": {"attempts": "3", "quiet": "5s"}})
         try_after(trial, [1 * S, 1 * S])
