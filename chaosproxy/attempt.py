@@ -52,12 +52,13 @@ class Strike(NamedTuple):
 
 
 class Hush(NamedTuple):
-    """A fault kept all that the server said from the client, until it healed."""
+    """A fault kept all that a peer said from the other, until it healed."""
 
     rule: str
     began: Spot
     healed: Spot | None
-    is_kept: bool  # for the client to hear at the heal
+    is_deaf: bool  # the client hears nothing
+    is_kept: bool  # for it to hear at the heal
 
 
 class Departure(NamedTuple):
@@ -129,15 +130,15 @@ class Attempt:
         """Whether the client ended it, and nobody before."""
         return self.left is not None and (self.cut is None or self.left.spot < self.cut.spot)
 
-    @property
-    def silenced(self) -> Spot | None:
-        """Since when a fault has kept it from carrying anything."""
-        return next((strike.spot for strike in self.strikes if strike.fault in SILENCING), None)
+    def silenced(self, since: Spot) -> Spot | None:
+        """When from then on a fault first keeps it from carrying anything."""
+        spells = (hush for hush in self.hushes if hush.healed is None or hush.healed > since)
+        return min((max(hush.began, since) for hush in spells), default=None)
 
     def told(self, end: Departure) -> Departure | None:
         """When its client learnt of an end that came from the server; None where a fault has kept that from it."""
         for hush in self.hushes:
-            if hush.began <= end.spot and (hush.healed is None or end.spot < hush.healed):
+            if hush.is_deaf and hush.began <= end.spot and (hush.healed is None or end.spot < hush.healed):
                 if hush.healed is None or not hush.is_kept or (self.ended and self.ended.spot < hush.healed):
                     return None
                 return end._replace(spot=hush.healed)

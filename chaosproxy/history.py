@@ -187,8 +187,8 @@ class History:
                     attempt.strikes.append(strike)
                 self.strikes.setdefault(rule, []).append(strike)
                 del self.strikes[rule][STRIKES_MAX:]
-                if fault in SILENCING and side is not Side.CLIENT:
-                    self._hush(attempt, spot, rule)
+                if fault in SILENCING:
+                    self._hush(attempt, spot, rule, side)
             case Healed(rule):
                 for index, hush in enumerate(attempt.hushes):
                     if hush.rule == rule and hush.healed is None:
@@ -214,12 +214,12 @@ class History:
             case _:
                 pass
 
-    def _hush(self, attempt: Attempt, spot: Spot, rule: str) -> None:
+    def _hush(self, attempt: Attempt, spot: Spot, rule: str, side: Side | None) -> None:
         fault = self._faults.get(rule)
-        is_hushed = any(hush.rule == rule and hush.healed is None for hush in attempt.hushes)
-        if not is_hushed and not lets_server_speak(fault):
+        is_deaf = side is not Side.CLIENT and not lets_server_speak(fault)
+        if not any(hush.rule == rule and hush.is_deaf == is_deaf and hush.healed is None for hush in attempt.hushes):
             is_kept = not isinstance(fault, HalfOpen | Silent) or fault.heal is not Heal.RESET
-            attempt.hushes.append(Hush(rule, spot, None, is_kept))
+            attempt.hushes.append(Hush(rule, spot, None, is_deaf, is_kept))
 
     def retire(self, at: int) -> None:
         """The run is at its end: that clients go then is no loss."""

@@ -155,7 +155,10 @@ class Backoff(OfClients):
     def judge(self, scene: Scene) -> Finding:
         if not scene.clients:
             return wait(scene, "no client was seen")
-        bounds = together([(label_of(client), self._judge_client(scene, client)) for client in scene.clients])
+        tried = [client for client in scene.clients if any(failed_at(scene, each) for each in scene.attempts(client))]
+        if not tried:
+            return wait(scene, "no attempt failed, so no wait was seen")
+        bounds = together([(label_of(client), self._judge_client(scene, client)) for client in tried])
         if not self.jitter_at_least or bounds.outcome is Outcome.FAILED:
             return bounds
         jitter = self._judge_jitter(scene)
@@ -248,7 +251,7 @@ class GivesUpOn(_GivingUp):
             ("", self._judge_quiet(scene, client, f"closed with {code}", spot))
             for attempt in scene.attempts(client)
             for spot, code in attempt.codes[:1]
-            if code in self.codes
+            if code in self.codes and scene.is_about(spot)
         ]
         return together(findings) if findings else None
 
@@ -258,6 +261,7 @@ class GivesUpAfter(_GivingUp):
 
     name = "gives_up_after"
     shorthand = "attempts"
+    nothing: ClassVar[str] = "no attempt failed"
     example = "gives_up_after: 5"
 
     attempts: Count
@@ -265,10 +269,13 @@ class GivesUpAfter(_GivingUp):
 
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         row: list[Spot] = []
-        for attempt in scene.attempts(client):
+        attempts = scene.attempts(client)
+        if not any((end := failed_at(scene, attempt)) and scene.is_about(end) for attempt in attempts):
+            return None
+        for attempt in attempts:
             if scene.up(attempt):
                 row = []
-            elif end := failed_at(scene, attempt):
+            elif (end := failed_at(scene, attempt)) and scene.is_about(end):
                 row.append(end)
                 if len(row) > self.attempts:
                     return failed(f"it tried more than {self.attempts} times in a row", *row[-5:])
@@ -283,6 +290,7 @@ class NeverGivesUp(OfClients):
     name = "never_gives_up"
     shorthand = "never"
     counts_attempts: ClassVar[bool] = True
+    nothing: ClassVar[str] = "no client lost a connection, and no attempt failed"
     example = "never_gives_up: true"
 
     never: Set = True
@@ -300,7 +308,7 @@ class NeverGivesUp(OfClients):
                 later = attempts[index + 1].accepted if index + 1 < len(attempts) else None
                 losses.append((end, later))
         if not losses:
-            return wait(scene, "it lost no connection, and no attempt failed")
+            return None
         for end, later in losses:
             quiet = (later.at if later else scene.now) - end.at
             if quiet > self.within:

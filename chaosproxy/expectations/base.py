@@ -127,6 +127,12 @@ class Scene:
             return [visit for visit in self.history.visits if visit.name == self.phase]
         return [Visit("", Spot(self.started_at, 0), None)]
 
+    def is_about(self, spot: Spot) -> bool:
+        """Whether something happened in the phase that is named, if one is."""
+        if self.phase is None:
+            return True
+        return any(spot >= visit.entered and (visit.left is None or spot < visit.left) for visit in self.visits)
+
     def ends(self, visit: Visit) -> bool:
         """Whether a visit is over for good."""
         return visit.left is not None or self.is_over
@@ -332,6 +338,8 @@ class OfClients(Expectation):
     """One that is judged for each client."""
 
     def judge(self, scene: Scene) -> Finding:
+        if not scene.visits:
+            return wait(scene, f"phase {scene.phase} was not entered")
         findings = [
             (label_of(client), finding) for client in scene.clients if (finding := self.judge_client(scene, client))
         ]

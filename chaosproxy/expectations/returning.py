@@ -117,11 +117,17 @@ class _Return(OfOutages):
                 return outage.healed or wait(scene, "the outage is not over", [since])
 
 
+def is_anew(attempt: Attempt, start: Spot) -> bool:
+    """Whether what ended a connection is a fault that struck later."""
+    ends = [strike.spot for strike in attempt.strikes if strike.is_end and strike.spot > start]
+    return attempt.down is not None and attempt.down.spot in ends
+
+
 def survivor(scene: Scene, client: str, start: Spot) -> Attempt | None:
     """A connection that was up at that time and has stayed so."""
     for attempt in scene.attempts(client):
         up, down = scene.up(attempt), attempt.down
-        if up and up <= start and (down is None or down.spot.at > start.at + REVIVING):
+        if up and up <= start and (down is None or down.spot.at > start.at + REVIVING or is_anew(attempt, start)):
             return attempt
     return None
 

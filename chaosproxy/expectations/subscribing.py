@@ -29,12 +29,13 @@ class SubscribesOnce(OfClients):
             for spot, channel, is_asked in sorted(changes):
                 if not is_asked:
                     asked.pop(channel, None)
-                elif channel in asked:
+                elif channel in asked and scene.is_about(spot):
                     where = f"connection {attempt.connection}"
                     return failed(f"it asked twice for {channel} on {where}", asked[channel], spot)
                 else:
-                    asked[channel] = last = spot
-                    count += 1
+                    asked[channel] = spot
+                    if scene.is_about(spot):
+                        last, count = spot, count + 1
         return holds(scene, False, f"{counted(count, 'subscription')}, each asked for once", last) if last else None
 
 
@@ -60,9 +61,9 @@ class FreshAuth(OfClients):
                     continue
                 known = before.setdefault(channel, {})
                 used = known.get(auth)
-                if used and used[0] != attempt.socket_id:
+                if used and used[0] != attempt.socket_id and scene.is_about(spot):
                     return failed(f"it asked for {channel} with the signature of its old connection", used[1], spot)
-                if not used and known:
+                if not used and known and scene.is_about(spot):
                     count, last = count + 1, spot
                 known.setdefault(auth, (attempt.socket_id, spot))
         return holds(scene, False, f"a new signature {each_time(count)}", last) if last else None
@@ -83,7 +84,7 @@ class OneConnection(OfClients):
         opened = [attempt for attempt in scene.attempts(client) if attempt.opened]
         for index, attempt in enumerate(opened):
             for later in opened[index + 1 :]:
-                if overlap := _overlap(attempt, later, scene.now):
+                if scene.is_about(later.opened) and (overlap := _overlap(attempt, later, scene.now)):
                     seen = f"connections {attempt.connection} and {later.connection} were open together"
                     return failed(f"{seen} for {seconds(overlap)}", attempt.opened, later.opened)
         return (
@@ -99,7 +100,7 @@ def _overlap(attempt: Attempt, later: Attempt, now: int) -> int:
     One that a fault has silenced or ended serves nobody: its client may well open another one.
     """
     assert attempt.opened and later.opened
-    ends = [spot.at for spot in (attempt.silenced, attempt.down and attempt.down.spot) if spot]
+    ends = [spot.at for spot in (attempt.silenced(later.opened), attempt.down and attempt.down.spot) if spot]
     until = min([*ends, *([later.down.spot.at] if later.down else []), now])
     overlap = until - later.opened.at
     return overlap if overlap > SETTLING else 0

@@ -192,6 +192,11 @@ class TestGivingUp:
         trial.connect()
         assert trial.row.seen == "no client was closed with such a code"
 
+    def test_with_a_phase_only_a_code_that_is_told_there_counts(self) -> None:
+        assert self.refused({"gives_up_on": "4001", "phase": "refusal"}).end().outcome is Outcome.PASSED
+        elsewhere = self.refused({"gives_up_on": "4001", "phase": "calm"})
+        assert elsewhere.end().seen == "no client was closed with such a code"
+
     def test_after_so_many_attempts(self) -> None:
         trial = down({"gives_up_after": {"attempts": "3", "quiet": "5s"}})
         try_after(trial, [1 * S, 1 * S])
@@ -220,6 +225,31 @@ class TestGivingUp:
         trial = down({"never_gives_up": "true"})
         trial.wait(5 * S)
         assert trial.end().outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "expect", [{"never_gives_up": True}, {"backoff": {"at_least": "500ms"}}, {"gives_up_after": {"attempts": 2}}]
+)
+def test_a_client_that_no_fault_has_met_need_not_try_again(expect: dict[str, Any]) -> None:
+    trial = Trial(CALM, {**DOWN, "lasts": "3s"}, WELL, expect=expect, identify={"query": "client"})
+    trial.wait(1 * S)
+    trial.connect(client="1")
+    trial.wait(1 * S)
+    try_after(trial, [1 * S, 1 * S], client="1")
+    trial.wait(1 * S)
+    if "never_gives_up" in expect:
+        trial.connect(client="1")
+    trial.connect(client="2")
+    assert trial.outcome in (Outcome.HOLDS, Outcome.OPEN)
+    assert trial.end().outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("expect", [{"never_gives_up": True}, {"backoff": {"grows": True}}, {"gives_up_after": 2}])
+def test_where_no_fault_has_met_anyone_there_is_nothing_to_judge(expect: dict[str, Any]) -> None:
+    trial = Trial(CALM, DOWN, WELL, expect=expect)
+    trial.connect()
+    assert trial.end().outcome is Outcome.FAILED
+    assert "no attempt failed" in trial.end().seen
 
 
 class TestHerds:

@@ -192,6 +192,16 @@ class TestReconnection:
         trial.connect()
         assert trial.row.seen == "after 1.1 s from the heal"
 
+    def test_who_was_back_before_the_heal_is_not_to_blame_for_the_next_outage(self) -> None:
+        short: dict[str, Any] = {"lasts": "500ms", "rules": ["reset"]}
+        phases = ({"name": "one", **short}, {"name": "pause", "lasts": "500ms"}, {"name": "two", **short})
+        trial = Trial(CALM, *phases, WELL, expect={"reconnected_within": "100ms", "phase": "one"})
+        trial.connect("news")
+        trial.wait(1400 * MS)
+        trial.connect("news")
+        trial.wait(5 * S)
+        assert (trial.outcome, trial.row.seen) == (Outcome.PASSED, "it was back before the heal")
+
     def test_from_the_fault_where_one_asks_for_it(self) -> None:
         trial = self.trial(KIND_CUT, WELL, after="fault")
         trial.wait(1500 * MS)

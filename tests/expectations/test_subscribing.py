@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.expectations.trial import CLIENT, MS, Outcome, S, Trial
 
 CALM: dict[str, Any] = {"name": "calm", "lasts": "1s"}
@@ -107,6 +109,13 @@ class TestOne:
         trial.wait(5 * S)
         assert trial.outcome is Outcome.HOLDS
 
+    def test_one_that_carries_again_is_one(self) -> None:
+        trial = self.trial(CALM, {"name": "silence", "lasts": "2s", "rules": ["half_open"]}, WELL)
+        trial.wait(2 * S)
+        trial.connect()
+        trial.wait(1 * S)
+        assert (trial.outcome, trial.row.seen) == (Outcome.FAILED, "connections 1 and 2 were open together for 1.0 s")
+
     def test_one_that_the_client_leaves_in_time_is_none(self) -> None:
         trial = self.trial(CALM, WELL)
         trial.connect()
@@ -114,3 +123,36 @@ class TestOne:
         self.connection.fin(CLIENT)
         trial.wait(5 * S)
         assert trial.outcome is Outcome.HOLDS
+
+
+CUT_CALMLY: dict[str, Any] = {"name": "cut", "lasts": "1s", "rules": ["reset"]}
+
+
+@pytest.mark.parametrize(
+    ("expect", "in_well"),
+    [
+        ("subscribes_once", "it asked twice for private-a on connection 2"),
+        ("fresh_auth", "it asked for private-a with the signature of its old connection"),
+        ("one_connection", "connections 2 and 3 were open together for 1.0 s"),
+    ],
+)
+def test_with_a_phase_only_what_is_done_there_counts(expect: str, in_well: str) -> None:
+    for phase, outcome in (("cut", Outcome.PASSED), ("well", Outcome.FAILED)):
+        trial = Trial(CALM, CUT_CALMLY, {"name": "well", "lasts": "5s"}, expect={expect: True, "phase": phase})
+        trial.connect("private-a", auth="key:1")
+        trial.wait(1500 * MS)
+        second = trial.connect("private-a", auth="key:2")
+        trial.wait(1 * S)
+        trial.subscribe(second, "private-a", "key:1")
+        trial.connect()
+        trial.wait(1 * S)
+        row = trial.end()
+        assert row.outcome is outcome
+        assert row.seen == in_well or outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("expect", ["subscribes_once", "fresh_auth", "one_connection"])
+def test_a_phase_that_was_not_entered_shows_nothing(expect: str) -> None:
+    trial = Trial(CALM, {"name": "well", "lasts": "5s"}, expect={expect: True, "phase": "well"})
+    trial.connect("private-a", auth="key:1")
+    assert (trial.end().outcome, trial.end().seen) == (Outcome.FAILED, "phase well was not entered")
