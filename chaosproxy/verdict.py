@@ -134,8 +134,8 @@ class Judge:
         if strikes:
             count = f"{len(strikes)} times" if len(strikes) > 1 else "once"
             return _row(name, about, passed(count, *(strike.spot for strike in strikes[:3])))
-        if rule.fault.name == "refuse" and self.history.refused:
-            return _row(name, about, passed("the listener was closed", self.history.refused[0]))
+        if rule.fault.name == "refuse" and (closed := self._closed_listener(phases)):
+            return _row(name, about, passed("the listener was closed", closed))
         is_past = self._is_past(phases)
         seen, evidence = NOT_EXERCISED, tuple[int, ...]()
         if rule.id in self.history.suppressed:
@@ -144,6 +144,12 @@ class Judge:
         elif is_past or is_over:
             seen = f"{NOT_EXERCISED}: it never struck"
         return Row(name, about, Outcome.FAILED if is_past or is_over else Outcome.OPEN, seen, evidence)
+
+    def _closed_listener(self, phases: list[str]) -> Spot | None:
+        """When a rule that refuses closed the listener, if it did: it does so for as long as its phase lasts."""
+        if len(phases) == max(1, len(self.profile.phases)):  # it has no phase of its own
+            return next(iter(self.history.refused), None)
+        return next((visit.entered for visit in self.history.visits if visit.name in phases), None)
 
     def _is_past(self, phases: list[str]) -> bool:
         """Whether the phases in which a rule holds are over for good."""

@@ -100,6 +100,17 @@ class TestFaults:
             "the listener was closed",
         )
 
+    def test_only_its_own_phase_closes_the_listener_for_a_rule(self) -> None:
+        first, second = ({"name": name, "lasts": "1s", "rules": ["refuse"]} for name in ("one", "two"))
+        trial = Trial(CALM, first, {**WELL, "lasts": "1s"}, second, {"name": "end"})
+        trial.connect()
+        trial.wait(2 * S)
+        rows = [each for each in trial.verdict(is_over=True).rows if each.name == "refuse struck"]
+        assert [(each.about, each.outcome) for each in rows] == [
+            ("phase one", Outcome.PASSED),
+            ("phase two", Outcome.FAILED),
+        ]
+
     def test_a_rule_that_goes_on_in_the_next_phase_is_one(self) -> None:
         slow = {"id": "slow", "latency": {"delay": "10ms"}}
         trial = Trial({"name": "one", "lasts": "1s", "rules": [slow]}, {"name": "two", "rules": [slow]})

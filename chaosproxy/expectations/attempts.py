@@ -162,7 +162,10 @@ class Backoff(OfClients):
         if not self.jitter_at_least or bounds.outcome is Outcome.FAILED:
             return bounds
         jitter = self._judge_jitter(scene)
-        return jitter._replace(seen=f"{jitter.seen}; {bounds.seen}") if jitter.outcome is not Outcome.FAILED else jitter
+        if jitter.outcome is Outcome.FAILED:
+            return jitter
+        worse = bounds.outcome if bounds.outcome is Outcome.OPEN else jitter.outcome
+        return jitter._replace(outcome=worse, seen=f"{jitter.seen}; {bounds.seen}")
 
     def _judge_client(self, scene: Scene, client: str) -> Finding:
         every = self._series(scene, client)

@@ -118,6 +118,18 @@ class TestBackoff:
         assert trial.row.seen.startswith("the same wait differs by 67% between 2 of them")
         assert trial.outcome is Outcome.HOLDS
 
+    def test_a_client_without_a_wait_is_waited_for(self) -> None:
+        expect = {"backoff": {"jitter_at_least": "20%"}, "phase": "down"}
+        trial = Trial(CALM, DOWN, WELL, expect=expect, identify={"query": "client"})
+        trial.connect(client="a")
+        trial.wait(2 * S)
+        for client, wait in (("a", 1), ("b", 0), ("c", 0), ("a", 1), ("b", 1)):
+            trial.wait(wait * S)
+            trial.fail(client=client)
+        assert trial.outcome is Outcome.OPEN
+        trial.fail(client="c")
+        assert trial.outcome is Outcome.HOLDS
+
     def test_clients_in_step_have_none(self) -> None:
         expect = {"backoff": {"jitter_at_least": "20%"}, "phase": "down"}
         trial = Trial(CALM, DOWN, WELL, expect=expect, identify={"query": "client"})
