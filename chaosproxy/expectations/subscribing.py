@@ -84,7 +84,7 @@ class OneConnection(OfClients):
         opened = [attempt for attempt in scene.attempts(client) if attempt.opened]
         for index, attempt in enumerate(opened):
             for later in opened[index + 1 :]:
-                if scene.is_about(later.opened) and (overlap := _overlap(attempt, later, scene.now)):
+                if later.opened and scene.is_about(later.opened) and (overlap := _overlap(attempt, later, scene.now)):
                     seen = f"connections {attempt.connection} and {later.connection} were open together"
                     return failed(f"{seen} for {seconds(overlap)}", attempt.opened, later.opened)
         return (
