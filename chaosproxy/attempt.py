@@ -1,6 +1,7 @@
 """An attempt of a client to have a connection, from its accept to its end, and the faults that keep clients out."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from .faults import FAULTS, Fault
@@ -98,18 +99,23 @@ class Attempt:
     closed_by: str = ""
     is_retired: bool = False  # its client left it because the run was at its end
 
+    def forget(self) -> None:
+        """Something has happened on it: what was concluded from the rest holds no longer."""
+        for concluded in ("left", "cut", "down"):
+            self.__dict__.pop(concluded, None)
+
     @property
     def is_counted(self) -> bool:
         """Whether a client wanted a connection: it asked for one, or a fault kept it from asking."""
         return bool(self.asked or self.opened) or (self.is_struck and not self.is_plain)
 
-    @property
+    @cached_property
     def left(self) -> Departure | None:
         """The client's first act of ending it."""
         acts = [*self.closes, *([self.ended] if self.ended else [])]
         return min(acts, key=lambda act: act.spot, default=None)
 
-    @property
+    @cached_property
     def cut(self) -> Departure | None:
         """The first end of it that came from elsewhere: from a fault, the server, or the proxy."""
         ends = [Departure(strike.spot, strike.fault) for strike in self.strikes if strike.is_end]
@@ -117,7 +123,7 @@ class Attempt:
         ends += [self.closed] if self.closed and self.closed_by != Side.CLIENT.label else []
         return min(ends, key=lambda end: end.spot, default=None)
 
-    @property
+    @cached_property
     def down(self) -> Departure | None:
         """When it was of no use to its client any more, however that came."""
         if self.is_retired:

@@ -98,6 +98,7 @@ class History:
         self.attempts: dict[int, Attempt] = {}
         self._by_client: dict[str, list[Attempt]] = {}
         self._nobodys: dict[int, Attempt] = {}  # those of which no request came
+        self._counted: dict[str, list[Attempt]] = {}  # by client, until something happens on an attempt
         self.visits: list[Visit] = []
         self.is_timeline_over = False
         self.strikes: dict[str, list[Strike]] = {}  # by rule, the first few
@@ -121,6 +122,7 @@ class History:
         if number is None:
             self._hear_of_proxy(spot, event)
             return
+        self._counted.clear()
         attempt = self.attempts.get(number)
         if attempt is None:
             if not isinstance(event, Accepted):
@@ -160,6 +162,7 @@ class History:
                 pass
 
     def _hear_of_attempt(self, spot: Spot, attempt: Attempt, event: Event) -> None:
+        attempt.forget()
         match event:
             case Asked(_, connection):
                 attempt.connection, attempt.asked = connection, spot
@@ -228,6 +231,7 @@ class History:
             left = attempt.left
             if left and attempt.is_left_first and left.spot.at >= at - RETIRING:
                 attempt.is_retired = True
+                attempt.forget()
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -238,10 +242,12 @@ class History:
 
     def attempts_of(self, client: str) -> list[Attempt]:
         """A client's attempts, in order; with one client on the wire, also those of which no request came."""
-        own = self._by_client.get(client, [])
-        if len(self._by_client) == 1 and self._nobodys:
-            own = sorted([*own, *self._nobodys.values()], key=lambda attempt: attempt.number)
-        return [each for each in own if each.is_counted]
+        if client not in self._counted:
+            own = self._by_client.get(client, [])
+            if len(self._by_client) == 1 and self._nobodys:
+                own = sorted([*own, *self._nobodys.values()], key=lambda attempt: attempt.number)
+            self._counted[client] = [each for each in own if each.is_counted]
+        return self._counted[client]
 
     def counted(self) -> Iterator[Attempt]:
         """All attempts to have a connection."""

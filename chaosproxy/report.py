@@ -48,7 +48,7 @@ def record_line(number: int, text: str | None) -> str:
     fields = [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in record.items()
-        if key not in _TAIL and value not in ("", None, False, [])
+        if key not in _TAIL and (value or type(value) in (int, float))
     ]
     return escape(f"#{number} {record['at']:.3f} s {record['event']} {' '.join(fields)}".rstrip())
 

@@ -18,6 +18,11 @@ def test_a_record_is_its_number_its_time_what_happened_and_what_it_says() -> Non
     assert record_line(7, RECORD) == "#7 1.250 s closed attempt=2 by=rule how=reset"
 
 
+def test_a_number_says_something_also_where_it_is_0() -> None:
+    record = '{"seq": 7, "at": 1.25, "event": "closed", "code": 0, "reason": "", "late": false}'
+    assert record_line(7, record) == "#7 1.250 s closed code=0"
+
+
 def test_a_record_that_is_no_more_says_so() -> None:
     assert record_line(9, None).startswith("#9 (the journal's tail does not go back so far")
 

@@ -6,7 +6,7 @@ import pytest
 
 from chaosproxy.expectations import Outcome
 from chaosproxy.verdict import Row
-from tests.expectations.trial import CLIENT, S, Trial
+from tests.expectations.trial import CLIENT, SERVER, S, Trial
 from tests.virtual import live_rule
 
 CALM: dict[str, Any] = {"name": "calm", "lasts": "1s"}
@@ -185,3 +185,41 @@ def test_a_profile_without_rules_may_expect_a_heal_since_rules_are_added_by_hand
     trial.wait(1 * S)
     trial.connect()
     assert (trial.row.outcome, trial.row.seen) == (Outcome.PASSED, "after 1.0 s from the heal")
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_looking_often_changes_no_verdict(looks: int) -> None:
+    names = ("stays_connected", "one_connection", "never_gives_up", "closes_cleanly")
+    expect: list[Any] = [*names, {"reconnected_within": "1s"}, {"gives_up_on": 4200}, {"attempts_at_most": 2}]
+    silent = {"name": "silence", "lasts": "2s", "rules": [{"half_open": {"hits": "live"}}]}
+    trial = Trial(CALM, silent, {"name": "kick", "lasts": "1s", "rules": [{"close": "4200"}]}, WELL, expect=expect)
+
+    def look() -> None:
+        if looks:
+            trial.verdict()
+
+    first = trial.connect("news")
+    look()
+    trial.wait(2 * S)
+    look()
+    second = trial.connect("news")
+    look()
+    first.fin(CLIENT)
+    look()
+    trial.wait(2 * S)
+    look()
+    second.fin(CLIENT)
+    second.fin(SERVER)
+    look()
+    trial.wait(2 * S)
+    trial.connect("news")
+    found = {each.name: each.seen for each in trial.verdict(is_over=True).rows if each.is_expected}
+    assert found == {
+        "stays_connected: true": "it was ended by the client (fin)",
+        "one_connection: true": "3 connections, one at a time",
+        "never_gives_up: true": "it tried again each of 2 times",
+        "closes_cleanly: true": "it sent no close frame (fin)",
+        "reconnected_within: 1s": "after 2.0 s from the heal",
+        "gives_up_on: 4200": "closed with 4200, and it tried again after 3.0 s",
+        "attempts_at_most: 2": "3 attempts",
+    }

@@ -12,6 +12,7 @@ from ..expectations import Outcome
 from ..problems import show
 from ..report import Judged
 from ..stage import Stage
+from ..units import SECOND
 from ..verdict import Row, Verdict
 from .place import Place, Variable, environment
 from .premises import Settings, check_upstream, prepare
@@ -22,6 +23,7 @@ from .terminal import say
 from .trouble import ExitCode, Trouble
 
 LOOK_S = 0.1  # how often it is judged while it runs
+LOOK_SHARE = 10  # so many times as long as a look the next one waits
 PARTING_S = 0.5  # for what the command's sockets still have to say, once it has exited
 UPSTREAM_PAUSE_S = 0.25
 
@@ -142,9 +144,11 @@ class _Run:
             exited.add_done_callback(lambda _: self._exited.set())
         try:
             async with asyncio.timeout(self._plan.timeout_s):
+                looked_at = monotonic_ns()
                 while not await self._is_at_end(command):
                     self._exited.clear()
-                    await _at_most(LOOK_S, self._exited)
+                    await _at_most(pause_after(monotonic_ns() - looked_at), self._exited)
+                    looked_at = monotonic_ns()
         except TimeoutError:
             self.has_timed_out = not self._stage.verdict().is_finished
         finally:
@@ -191,6 +195,11 @@ class _Run:
             clients=self._stage.observations(),
             repeat=number,
         )
+
+
+def pause_after(took: int) -> float:
+    """How long not to look, in seconds, when a look took so long: it holds up the traffic."""
+    return max(LOOK_S, LOOK_SHARE * took / SECOND)
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:

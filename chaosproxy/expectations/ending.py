@@ -69,6 +69,7 @@ class ClosesCleanly(OfClients):
             if not is_concerned or not attempt.ended or (attempt.is_retired and not attempt.closes):
                 continue
             if not attempt.closes:
+                told = told if told and told < attempt.ended.spot else None
                 what = "it did not answer the close frame" if told else "it sent no close frame"
                 return failed(f"{what} ({attempt.ended.how})", told, attempt.ended.spot)
             if attempt.ended.how not in ("fin", "close"):

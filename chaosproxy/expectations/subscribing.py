@@ -82,9 +82,14 @@ class OneConnection(OfClients):
 
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         opened = [attempt for attempt in scene.attempts(client) if attempt.opened]
+        opened.sort(key=lambda attempt: attempt.opened or attempt.accepted)
         for index, attempt in enumerate(opened):
-            for later in opened[index + 1 :]:
-                if later.opened and scene.is_about(later.opened) and (overlap := _overlap(attempt, later, scene.now)):
+            for place in range(index + 1, len(opened)):
+                later = opened[place]
+                assert later.opened
+                if attempt.down and attempt.down.spot < later.opened:
+                    break
+                if scene.is_about(later.opened) and (overlap := _overlap(attempt, later, scene.now)):
                     seen = f"connections {attempt.connection} and {later.connection} were open together"
                     return failed(f"{seen} for {seconds(overlap)}", attempt.opened, later.opened)
         return (

@@ -15,6 +15,7 @@ from threading import Thread
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+from chaosproxy.cli.judging import pause_after
 from tests.cli.test_commands import CHAOSPROXY, PATIENCE_S, chaosproxy
 
 # It comes back 0.2 s after an end, `times` in all, stays for half a second then, and goes by 1000.
@@ -189,3 +190,8 @@ def test_mistakes_are_told_before_anything_runs(more: list[str], problem: str, p
     assert ran.code == 2, ran.out + ran.err
     assert problem in ran.err
     assert time.monotonic() - began < PATIENCE_S / 2
+
+
+@pytest.mark.parametrize(("took_ms", "pause"), [(0, 0.1), (10, 0.1), (300, 3.0)])
+def test_what_takes_long_to_judge_is_judged_less_often(took_ms: int, pause: float) -> None:
+    assert pause_after(took_ms * 1_000_000) == pause
