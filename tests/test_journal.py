@@ -90,6 +90,7 @@ class TestRecords:
                 "frames_journalled": False,
                 "is_opaque": False,
                 "host": "",
+                "reads_messages": False,
             },
         }
         assert started.endswith("+00:00")

@@ -40,7 +40,9 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, demo_url: str) -> "Run":
+def run(pytester: pytest.Pytester, demo_url: str, monkeypatch: pytest.MonkeyPatch) -> "Run":
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)  # where they are set, pytest's summary tells all of a failure once more
     pytester.makepyfile(client=CLIENT)
     return Run(pytester, demo_url)
 
