@@ -72,6 +72,9 @@ class Visit(NamedTuple):
     left: Spot | None
     reason: str = ""  # why it was left
 
+    def contains(self, spot: Spot) -> bool:
+        return spot >= self.entered and (self.left is None or spot < self.left)
+
 
 class State(NamedTuple):
     """A client's state, as reported or inferred."""

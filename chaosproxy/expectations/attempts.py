@@ -52,8 +52,7 @@ class _Counting(Expectation):
         for visit in scene.visits:
             for client in scene.clients:
                 spots = [each.accepted for each in scene.attempts(client)]
-                spots = [spot for spot in spots if visit.left is None or spot < visit.left]
-                spots = [spot for spot in spots if spot >= visit.entered]
+                spots = [spot for spot in spots if visit.contains(spot)]
                 findings.append((label_of(client), self.judge_count(scene, spots, scene.ends(visit))))
         if not findings:
             return wait(scene, "no client was seen" if scene.visits else f"phase {scene.phase} was not entered")
@@ -303,11 +302,10 @@ class NeverGivesUp(OfClients):
 
     def judge_client(self, scene: Scene, client: str) -> Finding | None:
         attempts = scene.attempts(client)
-        spans = [Outage((visit.name,), visit.entered, visit.left) for visit in scene.visits]
         losses: list[tuple[Spot, Spot | None]] = []  # with the next attempt
         for index, attempt in enumerate(attempts):
             end = failed_at(scene, attempt) or (attempt.down.spot if attempt.down else None)
-            if end and any(span.contains(end) for span in spans):
+            if end and scene.is_about(end):
                 later = attempts[index + 1].accepted if index + 1 < len(attempts) else None
                 losses.append((end, later))
         if not losses:
@@ -341,7 +339,7 @@ class AttemptsPerSecondAtMost(Expectation):
             return wait(scene, "no client was seen")
         most, at = 0, every[0]
         for visit in scene.visits:
-            spots = [spot for spot in every if spot >= visit.entered and (visit.left is None or spot < visit.left)]
+            spots = [spot for spot in every if visit.contains(spot)]
             first = 0
             for index, spot in enumerate(spots):
                 while spot.at - spots[first].at >= SECOND:
@@ -363,7 +361,6 @@ class SpreadAtLeast(Expectation):
     name = "spread_at_least"
     shorthand = "spread"
     counts_attempts: ClassVar[bool] = True
-    needs_outage: ClassVar[bool] = True
     example = "spread_at_least: 2s"
 
     spread: Span

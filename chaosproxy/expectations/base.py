@@ -131,7 +131,7 @@ class Scene:
         """Whether something happened in the phase that is named, if one is."""
         if self.phase is None:
             return True
-        return any(spot >= visit.entered and (visit.left is None or spot < visit.left) for visit in self.visits)
+        return any(visit.contains(spot) for visit in self.visits)
 
     def ends(self, visit: Visit) -> bool:
         """Whether a visit is over for good."""
@@ -285,8 +285,6 @@ class Expectation(BaseModel):
     """From when its time runs, where it has one that can be chosen."""
     needs_protocol: ClassVar[bool] = False
     """It speaks of things that only a protocol's messages tell."""
-    needs_outage: ClassVar[bool] = False
-    """It is about a fault that keeps clients from the server."""
     counts_attempts: ClassVar[bool] = False
     """It counts attempts, which can't be seen while the listener refuses."""
     example: ClassVar[str]
@@ -313,8 +311,6 @@ class Expectation(BaseModel):
 
 class OfOutages(Expectation):
     """One that is judged for each client and each outage that took a connection from it."""
-
-    needs_outage: ClassVar[bool] = True
 
     def judge(self, scene: Scene) -> Finding:
         outages = scene.outages

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from ..history import TrackedMessage
 from ..units import Integer, expected
 from ..wire.pointer import parse_pointer
-from .base import Expectation, Finding, Outage, Scene, counted, failed, holds, label_of, together, wait
+from .base import Expectation, Finding, Scene, counted, failed, holds, label_of, together, wait
 
 SHOWN_MAX = 5
 
@@ -31,8 +31,7 @@ class Carrying(Expectation):
         findings: list[tuple[str, Finding]] = []
         for client in scene.clients:
             every = scene.history.tracked.get((client, self.field), [])
-            spans = [Outage((visit.name,), visit.entered, visit.left) for visit in scene.visits]
-            messages = [each for each in every if any(span.contains(each.spot) for span in spans)]
+            messages = [each for each in every if scene.is_about(each.spot)]
             if messages:
                 findings.append((label_of(client), self.judge_messages(scene, messages)))
         return together(findings) if findings else wait(scene, f"no message had {self.field}")

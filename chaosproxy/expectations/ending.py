@@ -16,13 +16,7 @@ def _ended_by_client(scene: Scene, client: str) -> list[Attempt]:
     return [
         attempt
         for attempt in scene.attempts(client)
-        if attempt.opened
-        and attempt.left
-        and attempt.is_left_first
-        and any(
-            attempt.left.spot >= visit.entered and (visit.left is None or attempt.left.spot < visit.left)
-            for visit in scene.visits
-        )
+        if attempt.opened and attempt.left and attempt.is_left_first and scene.is_about(attempt.left.spot)
     ]
 
 

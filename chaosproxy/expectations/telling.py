@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ..attempt import Spot
 from ..units import Span
-from .base import Expectation, Finding, Outage, Scene, failed, holds, label_of, passed, seconds, together, wait
+from .base import Expectation, Finding, Scene, failed, holds, label_of, passed, seconds, together, wait
 
 Words = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -38,12 +38,10 @@ class States(Expectation):
                 continue
             known = [each for each in states if each.is_reported] or states
             for visit in scene.visits:
-                span = Outage((visit.name,), visit.entered, visit.left)
                 seen: list[tuple[Spot, str]] = []
                 for each in known:
-                    if span.contains(each.spot) and seen[-1:] != [(each.spot, each.state)]:
-                        if not seen or seen[-1][1] != each.state:
-                            seen.append((each.spot, each.state))
+                    if visit.contains(each.spot) and (not seen or seen[-1][1] != each.state):
+                        seen.append((each.spot, each.state))
                 findings.append((label_of(client), self._judge_seen(scene, seen, scene.ends(visit))))
         return together(findings) if findings else wait(scene, "the state of no client is known")
 
@@ -84,11 +82,10 @@ class Marked(Expectation):
             return wait(scene, f"phase {scene.phase} was not entered")
         findings = []
         for visit in visits:
-            span = Outage((visit.name,), visit.entered, visit.left)
             found = [
                 spot
                 for spot, client, name in scene.history.marks
-                if name == self.mark and span.contains(spot) and scene.client in (None, client)
+                if name == self.mark and visit.contains(spot) and scene.client in (None, client)
             ]
             if found:
                 took = found[0].at - visit.entered.at
