@@ -88,9 +88,6 @@ class Stage:
         for each in (told, *self.clients.tell(told)):
             seq = self.journal.tell(each)
             if self.judge:
-                session = each.session
-                attempt = session.number if session else None
-                client = session.client if session and session.connection else None
-                self.judge.hear(each.at, seq, attempt, client, each.event)
+                self.judge.hear(each, seq)
             for listener in self.listeners:
                 listener(each)

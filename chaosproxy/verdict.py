@@ -7,12 +7,12 @@ every row is decided, or nothing more will happen.
 from typing import NamedTuple
 
 from .attempt import Spot
-from .events import Event
 from .expectations import After, Finding, Outcome, Scene
 from .expectations.base import failed, passed, wait
 from .expected import Expected
 from .history import History
 from .profile import BoundRule, Profile
+from .world import Told
 
 NO_CLIENT = "no client was seen: does it connect to the proxy (CHAOSPROXY_URL) and not to the server itself?"
 NOT_EXERCISED = "not exercised"
@@ -59,9 +59,12 @@ class Judge:
         self._staggering = max((getattr(rule.fault, "over", 0) for rule in rules), default=0)
         self._started_at = started_at
 
-    def hear(self, at: int, seq: int, attempt: int | None, client: str | None, event: Event) -> None:
-        """Something happened; `seq` is the number of the journal's record that says so (see History.hear)."""
-        self.history.hear(Spot(at, seq), attempt, client, event)
+    def hear(self, told: Told, seq: int) -> None:
+        """Something happened; `seq` is the number of the journal's record that says so."""
+        session = told.session
+        number = session.number if session else None
+        client = session.client if session and session.connection else None
+        self.history.hear(Spot(told.at, seq), number, client, told.event)
 
     @property
     def is_timeline_done(self) -> bool:

@@ -200,8 +200,7 @@ class _Play:
     def _hear(self, told: Told) -> None:
         session, event = told.session, told.event
         self._records += 1
-        client = session.client if session and session.connection else None
-        self._judge.hear(told.at, self._records, session.number if session else None, client, event)
+        self._judge.hear(told, self._records)
         match event:
             case PhaseEntered():
                 self._enter(event)

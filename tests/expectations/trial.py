@@ -89,10 +89,7 @@ class Trial:
             for each in (told, *self._clients.tell(told)):
                 seq = len(self.records) + 1
                 self.records[seq] = each
-                session = each.session
-                attempt = session.number if session else None
-                client = session.client if session and session.connection else None
-                self.judge.hear(each.at, seq, attempt, client, each.event)
+                self.judge.hear(each, seq)
         self._heard = len(self.network.told)
         return self.judge.verdict(self.network.now, is_over=is_over)
 
