@@ -16,7 +16,7 @@ from ..units import SECOND
 from ..verdict import Row, Verdict
 from .place import Place, Variable, environment
 from .premises import Settings, check_upstream, prepare
-from .process import Command
+from .process import Command, wait_at_most
 from .reports import Reports
 from .show import Show
 from .terminal import say
@@ -147,7 +147,7 @@ class _Run:
                 looked_at = monotonic_ns()
                 while not await self._is_at_end(command):
                     self._exited.clear()
-                    await _at_most(pause_after(monotonic_ns() - looked_at), self._exited)
+                    await wait_at_most(self._exited, pause_after(monotonic_ns() - looked_at))
                     looked_at = monotonic_ns()
         except TimeoutError:
             self.has_timed_out = not self._stage.verdict().is_finished
@@ -200,15 +200,6 @@ class _Run:
 def pause_after(took: int) -> float:
     """How long not to look, in seconds, when a look took so long: it holds up the traffic."""
     return max(LOOK_S, LOOK_SHARE * took / SECOND)
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, for so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 def _speaker(settings: Settings) -> Callable[[str], None]:

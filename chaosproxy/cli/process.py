@@ -149,6 +149,15 @@ async def unless_interrupted(work: Coroutine[Any, Any, int]) -> int:
             loop.remove_signal_handler(number)
 
 
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, for so long; for a moment at least, so that others get their turn."""
+    try:
+        async with asyncio.timeout(max(seconds, 0.001)):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
 def _shell_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 

@@ -25,7 +25,7 @@ from ..world import Options, Told
 from .options import DURATION, ENVIRONMENT, URL, Reader, loop_factory, option, server_options
 from .place import Place, Variable, env_option, environment
 from .premises import Fence, check_upstream
-from .process import Command, unless_interrupted
+from .process import Command, unless_interrupted, wait_at_most
 from .secure import TlsOptions, host_header, make_security, tls_options, warnings
 from .terminal import echo, say
 from .trouble import ExitCode, Trouble
@@ -244,21 +244,12 @@ async def _watch(watching: _Watching, command: Command, moved: asyncio.Event) ->
     exiting.add_done_callback(lambda _: moved.set())
     try:
         while not watching.is_over(now := monotonic_ns()):
-            await _at_most((watching.deadline - now) / SECOND, moved)
+            await wait_at_most(moved, (watching.deadline - now) / SECOND)
             moved.clear()
             if command.exit_code is not None:
                 watching.exited(command.exit_code, monotonic_ns())
     finally:
         exiting.cancel()
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, for so long."""
-    try:
-        async with asyncio.timeout(max(seconds, 0.001)):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 def _profile(protocol: str | None) -> Profile:
