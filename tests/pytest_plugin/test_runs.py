@@ -148,7 +148,6 @@ class TestFailures:
         (path,) = re.findall(r"journal: (\S+)", ran.stdout.str())
         assert read_journal(Path(path).read_text().splitlines())
 
-    @pytest.mark.skipif("replay" not in cli.commands, reason="there is no verb replay yet")
     def test_the_command_that_is_shown_is_one(self, run: Run) -> None:
         ran = run("def test_fails(chaosproxy): assert False")
         (command,) = re.findall(r"strike anew: chaosproxy (.*)", ran.stdout.str())
