@@ -48,14 +48,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "proxy",
         "live_rule",
         "journal",
-        "digest metrics report",
+        "digest metrics report swimlanes",
+        "picture",
         "stage",
         "control demo",
         "cli",
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"} | {
+    "picture",
+    "swimlanes",
+}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(
