@@ -46,7 +46,7 @@ class Picture:
 
     def __init__(self, header: Record, run: str) -> None:
         self._header: Json = {key: header.get(key) for key in ("started", "profile", "digest", "seed")}
-        self._run = run
+        self.run = run
         self._now = 0.0
         self._lanes = Lanes()
         self._bands, self._spells = Items(), Items()
@@ -72,7 +72,7 @@ class Picture:
         """What has changed behind a version; everything behind 0, or where there has been no such version."""
         version = version if 0 < version <= self.version else 0
         return {
-            "run": self._run,
+            "run": self.run,
             "version": self.version,
             "complete": not version,
             "now": self._now if now is None else now,

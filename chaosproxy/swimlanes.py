@@ -105,8 +105,8 @@ class Lanes:
     """All lanes of a picture."""
 
     def __init__(self) -> None:
-        self.version = 0  # of what is put or touched next
-        self.changed_in = 0
+        self.version = 1  # of what is put or touched next
+        self.changed_in = 1  # 0 is what nobody knows yet
         self.lanes_left_out = self.items_left_out = 0
         self._lanes: OrderedDict[int, Lane] = OrderedDict()  # in the order in which they changed
         self._over: OrderedDict[int, Lane] = OrderedDict()  # those with no attempt any more, in order

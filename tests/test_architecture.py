@@ -46,7 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "certificates relay sockets",
         "secured security",
         "proxy",
-        "live_rule",
+        "live_rule meter",
         "journal",
         "digest metrics report swimlanes",
         "picture",

@@ -93,7 +93,7 @@ class TestAConnection:
     def test_nothing_has_happened_yet(self) -> None:
         assert Picture(HEADER, "run-1").since() == {
             "run": "run-1",
-            "version": 0,
+            "version": 1,
             "complete": True,
             "now": 0.0,
             "started": "2026-11-25T16:00:00.000+00:00",
@@ -446,7 +446,7 @@ class TestBesideTheLanes:
         run.tell("profile_changed", profile="storm", digest="d2", seed=8)
         told = run.picture.since(0)
 
-        assert (told["profile"], told["digest"], told["seed"], told["version"]) == ("storm", "d2", 8, 1)
+        assert (told["profile"], told["digest"], told["seed"], told["version"]) == ("storm", "d2", 8, 2)
 
 
 class TestBounds:
