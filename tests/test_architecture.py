@@ -42,6 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "replay",
         "script",
         "observe verdict",
+        "recoveries",
         "observations simulate",
         "certificates relay sockets",
         "secured security",
@@ -55,7 +56,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"recoveries"})) + 1]) - {"library"}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(
