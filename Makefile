@@ -6,7 +6,7 @@ INTEROP := tests/interop/node
 REACT := examples/react
 PLAYWRIGHT := examples/playwright
 
-.PHONY: demo test test-slow style types format docs setup interop chromium bench clean
+.PHONY: demo test test-slow style types format docs setup interop chromium prometheus bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/chaosproxy demo
@@ -39,11 +39,15 @@ docs: $(VENV)/ready
 
 setup: $(VENV)/ready interop
 
-# What the tests with real clients need: Node's packages, and a Chromium (see the script for where it comes from).
-interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready $(PLAYWRIGHT)/node_modules/ready chromium
+# What the tests with real clients need: Node's packages, a Chromium and a Prometheus (see the scripts for where they
+# come from).
+interop: $(INTEROP)/node_modules/ready $(REACT)/node_modules/ready $(PLAYWRIGHT)/node_modules/ready chromium prometheus
 
 chromium:
 	@tests/interop/chromium.sh
+
+prometheus:
+	@tests/interop/prometheus.sh
 
 $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

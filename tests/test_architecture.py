@@ -42,6 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "replay",
         "script",
         "observe verdict",
+        "recoveries",
         "observations simulate",
         "certificates relay sockets",
         "secured security",
@@ -56,7 +57,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"} | {
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"recoveries"})) + 1]) - {"library"} | {
     "picture",
     "swimlanes",
 }

@@ -46,7 +46,7 @@ class Show:
         )
         self.proxy = self.stage.proxy
         self._metrics = Metrics(self.stage.journal)
-        self._metrics.watch(self.proxy, self.stage.clients)
+        self._metrics.watch(self.proxy, self.stage.clients, lambda: self.stage.judge)
         self.stage.listeners += [self._metrics.tell, self._narrate]
         self._control, self._token = self._make_control(fence)
 
