@@ -84,20 +84,20 @@ def example(fault: type[Fault]) -> str:
 
 def schema() -> JsonSchemaValue:
     """The JSON Schema of profiles, for editors; it describes values as YAML resolves them."""
-    made: JsonSchemaValue = _tidy(Profile.model_json_schema(by_alias=True))
+    made: JsonSchemaValue = tidy(Profile.model_json_schema(by_alias=True))
     title = {"title": "chaosproxy profile", "description": "A timeline of faults for WebSockets."}
     return {"$schema": DIALECT, **made, **title}
 
 
-def _tidy(value: Any) -> Any:
+def tidy(value: Any) -> Any:
     """Say limits in JSON Schema's words, and leave out null where it only means that a key was left out."""
     if isinstance(value, list):
-        return [_tidy(item) for item in value]
+        return [tidy(item) for item in value]
     if not isinstance(value, dict):
         return value
-    tidy = {{"ge": "minimum", "le": "maximum"}.get(key, key): _tidy(item) for key, item in value.items()}
-    if "default" in tidy and tidy["default"] is None:
-        del tidy["default"]
-        others = [branch for branch in tidy.pop("anyOf", []) if branch != {"type": "null"}]
-        tidy |= others[0] if len(others) == 1 else {"anyOf": others} if others else {}
-    return tidy
+    made = {{"ge": "minimum", "le": "maximum"}.get(key, key): tidy(item) for key, item in value.items()}
+    if "default" in made and made["default"] is None:
+        del made["default"]
+        others = [branch for branch in made.pop("anyOf", []) if branch != {"type": "null"}]
+        made |= others[0] if len(others) == 1 else {"anyOf": others} if others else {}
+    return made

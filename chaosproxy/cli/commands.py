@@ -20,6 +20,7 @@ import click
 
 from .. import library
 from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
+from ..control.routes import document
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
 from ..demo.show import demo as play_demo
 from ..expectations import EXPECTATIONS
@@ -265,6 +266,13 @@ def demo(seconds: float) -> int:
 def schema() -> int:
     """Print the JSON Schema of profiles, for editors."""
     click.echo(json.dumps(make_schema(), indent=2))
+    return ExitCode.OK
+
+
+@cli.command()
+def openapi() -> int:
+    """Print the OpenAPI document of the control API."""
+    click.echo(json.dumps(json.loads(document(False)), indent=2))
     return ExitCode.OK
 
 

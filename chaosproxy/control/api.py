@@ -1,156 +1,44 @@
-"""The routes. What concerns one stage has two addresses: /api/… for that of `run`, /api/sessions/ID/… for a session's.
+"""From the table of routes to what is served. What concerns one stage has an address for each stage there is."""
 
-No GET changes anything. Orders return once they are in force on live connections.
-"""
-
-from collections.abc import Awaitable, Callable
-from importlib.resources import files
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
-from ..metrics import Metrics
-from . import seeing, steering
-from .orders import Nothing, read_order
 from .room import Room
-from .session_order import read_session
-from .sessions import SESSIONS_MAX, Sessions
-from .state import Json, tell_verdict
+from .route import Route
+from .routes import BASES, PROCESS, STAGE
+from .sessions import Sessions
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+OPEN_PATHS = frozenset(row.path for row in PROCESS if row.is_open)
 """Served without a token: they tell nothing that steers or identifies."""
 
-OfRoom = Callable[[Room, web.Request], Awaitable[web.StreamResponse]]
-SEEING: dict[str, OfRoom] = {
-    "/state": seeing.show_state,
-    "/journal": seeing.show_journal,
-    "/verdict": seeing.show_verdict,
-    "/picture": seeing.show_picture,
-    "/wait": seeing.wait,
-}
-STEERING: dict[tuple[str, str], OfRoom] = {
-    ("POST", "/phase/next"): steering.next_phase,
-    ("POST", "/phase"): steering.jump,
-    ("POST", "/rules"): steering.add_rule,
-    ("DELETE", "/rules"): steering.heal_all,
-    ("DELETE", "/rules/{id}"): steering.heal,
-    ("POST", "/connections/{attempt}/close"): steering.close,
-    ("POST", "/connections/{attempt}/reset"): steering.reset,
-    ("POST", "/reports"): steering.report,
-    ("POST", "/marks"): steering.mark,
-}
-"""What one can see of a stage, and do to it."""
-
-CLIENTS = {
-    "chaosproxy-control.mjs": "text/javascript",
-    "chaosproxy-control.cjs": "text/javascript",
-    "chaosproxy-control.d.mts": "text/plain",
-    "chaosproxy-control.d.cts": "text/plain",
-}
-"""A client of these routes in JavaScript, to be copied beside tests that use it; for require() made of the module."""
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Api:
-    """Answer for the stage of `run` and all sessions."""
-
-    def __init__(self, sessions: Sessions, metrics: Metrics) -> None:
-        self._sessions = sessions
-        self._metrics = metrics
-
-    def routes(self) -> list[web.AbstractRouteDef]:
-        return [
-            web.get("/livez", self._livez),
-            web.get("/readyz", self._readyz),
-            web.get("/metrics", self._show_metrics),
-            *(web.get(f"/{name}", _script(name)) for name in CLIENTS),
-            web.get("/api/sessions", self._list),
-            web.post("/api/sessions", self._open),
-            web.get("/api/sessions/{session}", self._in_room(seeing.show_state)),
-            web.delete("/api/sessions/{session}", self._end),
-            *self._routes_of_a_stage("/api"),
-            *self._routes_of_a_stage("/api/sessions/{session}"),
-        ]
-
-    def _routes_of_a_stage(self, base: str) -> list[web.AbstractRouteDef]:
-        routes: list[web.AbstractRouteDef] = [
-            web.get(base + path, self._in_room(handler), allow_head=path == "/state")
-            for path, handler in SEEING.items()
-        ]
-        routes += [web.route(method, base + path, self._in_room(act)) for (method, path), act in STEERING.items()]
-        return routes
-
-    def _in_room(self, handler: OfRoom) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await handler(self._sessions.room(request.match_info.get("session", "")), request)
-
-        return handle
-
-    # -- the process ------------------------------------------------------------------------------------------------
-
-    async def _livez(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "live"})
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        """Whether clients can be served. It never asks the upstream, which may be down on purpose, as the door may."""
-        stage = self._sessions.main.stage
-        if not stage.proxy.port:
-            return web.json_response({"status": "not listening yet"}, status=503)
-        if stage.proxy.world.is_draining:
-            return web.json_response({"status": "draining"}, status=503)
-        return web.json_response({"status": "ready", "journal_lost": stage.journal.lost})
-
-    async def _show_metrics(self, request: web.Request) -> web.Response:
-        page, content_type = self._metrics.expose(",".join(request.headers.getall("Accept", [])))
-        return web.Response(body=page, headers={"Content-Type": content_type})
-
-    # -- sessions ---------------------------------------------------------------------------------------------------
-
-    async def _list(self, request: web.Request) -> web.Response:
-        sessions: list[Json] = [_tell_session(room) for room in self._sessions]
-        return web.json_response({"sessions": sessions, "at_most": SESSIONS_MAX})
-
-    async def _open(self, request: web.Request) -> web.Response:
-        order = read_session(await request.read())
-        return web.json_response(_tell_session(await self._sessions.open(order)), status=201)
-
-    async def _end(self, request: web.Request) -> web.Response:
-        """End a session; what is open in its verdict has failed by that."""
-        read_order(Nothing, await request.read())
-        room = self._sessions.take(request.match_info["session"])
-        try:
-            verdict = tell_verdict(room.stage, is_over=True)
-        finally:
-            await self._sessions.end(room)
-        return web.json_response(verdict)
+def routes_of(sessions: Sessions) -> Iterator[web.AbstractRouteDef]:
+    """All that is served."""
+    for row in PROCESS:
+        yield _route(row, row.path, _of_process(row, sessions))
+    for base in BASES:
+        for of_stage in STAGE:
+            yield _route(of_stage, base.path + of_stage.path, _of_stage(of_stage, sessions))
 
 
-def _tell_session(room: Room) -> Json:
-    """What a test needs to know of its session."""
-    proxy = room.stage.proxy
-    address = proxy.address.reachable
-    scheme = "tcp" if proxy.world.options.is_opaque else "wss" if proxy.security.listen else "ws"
-    return {
-        "id": room.session,
-        "url": f"{scheme}://{address}",
-        "host": address.host,
-        "port": address.port,
-        "profile": proxy.world.profile.name,
-        "seed": proxy.world.seed,
-        "control": f"/api/sessions/{room.session}",
-        "client_script": f"{room.client_path}/chaosproxy.js",
-        "client_reports": room.client_path,
-    }
+def _route(row: Route[Sessions] | Route[Room], path: str, handler: _Handler) -> web.AbstractRouteDef:
+    if row.method == "GET":
+        return web.get(path, handler, allow_head=row.has_head)
+    return web.route(row.method, path, handler)
 
 
-def client_text(name: str) -> str:
-    """A file of the client in JavaScript."""
-    text = files(__package__).joinpath(name.replace(".cjs", ".mjs").replace(".cts", ".mts")).read_text()
-    return text.replace("\nexport {", "\nmodule.exports = {") if name.endswith(".cjs") else text
+def _of_process(row: Route[Sessions], sessions: Sessions) -> _Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await row.handler(sessions, request)
+
+    return handle
 
 
-def _script(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    text = client_text(name)
+def _of_stage(row: Route[Room], sessions: Sessions) -> _Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await row.handler(sessions.room(request.match_info.get("session", "")), request)
 
-    async def show(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=text, content_type=CLIENTS[name], charset="utf-8")
-
-    return show
+    return handle

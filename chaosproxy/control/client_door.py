@@ -4,9 +4,7 @@ A page sends its reports as plain text and does not learn the answer, so that it
 preflight). What does not fit is dropped and counted: a page may be anybody's.
 """
 
-from collections.abc import Callable
 from importlib.resources import files
-from time import monotonic_ns
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -57,7 +55,9 @@ class _More(_Report):
     state: Literal[""] = ""
 
 
-class _Body(_Strict):
+class Reports(_Strict):
+    """What the script sends. A report that does not fit is dropped by itself."""
+
     client: Annotated[str, Field(max_length=256)] = ""
     instance: Annotated[Text, Field(min_length=1)]
     reports: Annotated[list[JsonValue], Field(max_length=REPORTS_MAX)]
@@ -66,54 +66,42 @@ class _Body(_Strict):
 _REPORT: TypeAdapter[_State | _More] = TypeAdapter(Annotated[_State | _More, Field(discriminator="what")])
 
 
-class ClientDoor:
-    """Serve the script, and take what it reports into the stream of what happens to the stage whose token is named."""
-
-    def __init__(self, sessions: Sessions, clock: Callable[[], int] = monotonic_ns) -> None:
-        self._sessions = sessions
-        self._clock = clock
-
-    def routes(self) -> list[web.AbstractRouteDef]:
-        base = f"/client/{{{TOKEN_IN_PATH}}}"
-        return [
-            web.get(f"{base}/chaosproxy.js", self._script),
-            web.get(f"{base}/chaosproxy.mjs", self._module),
-            web.post(f"{base}/reports", self._reports),
-        ]
-
-    async def _script(self, request: web.Request) -> web.Response:
-        return _javascript(_SCRIPT)
-
-    async def _module(self, request: web.Request) -> web.Response:
-        return _javascript(_SCRIPT + _EXPORTS)
-
-    async def _reports(self, request: web.Request) -> web.Response:
-        room = self._sessions.by_client_token[request.match_info[TOKEN_IN_PATH]]
-        clients = room.stage.clients
-        try:
-            body = _Body.model_validate_json(await request.read())
-        except web.HTTPRequestEntityTooLarge:
-            clients.drop("too_large")
-            raise
-        except ValidationError:
-            clients.drop("malformed")
-            raise Refused(400, "the body is not what chaosproxy.js sends") from None
-        if not room.reports.take(len(body.reports), self._clock()):
-            clients.drop("rate", len(body.reports))
-            raise Refused(429, f"more than {REPORTS_PER_SECOND} reports a second")
-        statements = [statement for report in body.reports if (statement := _read(room, body, report))]
-        statements.sort(key=lambda statement: statement.ordinal)
-
-        def tell(world: World, now: int) -> list[Step]:
-            for statement in statements:
-                world.told += clients.hear(statement, now)
-            return []
-
-        room.stage.proxy.steer(tell)
-        return web.Response(status=204)
+async def show_script(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+    return _javascript(_SCRIPT)
 
 
-def _read(room: Room, body: _Body, report: JsonValue) -> Statement | None:
+async def show_module(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+    return _javascript(_SCRIPT + _EXPORTS)
+
+
+async def take_reports(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+    """Take what the script reports into the stream of what happens to the stage whose token is named."""
+    room = sessions.by_client_token[request.match_info[TOKEN_IN_PATH]]
+    clients = room.stage.clients
+    try:
+        body = Reports.model_validate_json(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        clients.drop("too_large")
+        raise
+    except ValidationError:
+        clients.drop("malformed")
+        raise Refused(400, "the body is not what chaosproxy.js sends") from None
+    if not room.reports.take(len(body.reports), room.clock()):
+        clients.drop("rate", len(body.reports))
+        raise Refused(429, f"more than {REPORTS_PER_SECOND} reports a second")
+    statements = [statement for report in body.reports if (statement := _read(room, body, report))]
+    statements.sort(key=lambda statement: statement.ordinal)
+
+    def tell(world: World, now: int) -> list[Step]:
+        for statement in statements:
+            world.told += clients.hear(statement, now)
+        return []
+
+    room.stage.proxy.steer(tell)
+    return web.Response(status=204)
+
+
+def _read(room: Room, body: Reports, report: JsonValue) -> Statement | None:
     try:
         said = _REPORT.validate_python(report)
     except ValidationError:

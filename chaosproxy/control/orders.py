@@ -11,16 +11,13 @@ from ..rule import AnyRule, Misuse, Model, Rule, misuse
 from ..units import NOTHING, Duration, Integer, Quoted
 from ..wording import problems_of
 from ..yaml_tree import DEPTH_MAX, Entry, Node
+from .answers import ToldProblem
 
 REASON_BYTES_MAX = 123  # RFC 6455, section 5.5, less the code
 _NOWHERE = Place(1, 1)
 
 Fence = Callable[[Rule], str | None]
 """Why a rule must not be added to this proxy, if so."""
-
-
-ToldProblem = dict[str, str | int]
-"""A problem, as it is answered."""
 
 
 class Refused(Exception):
@@ -156,6 +153,8 @@ def tell_problems(problems: Sequence[Problem], below: str = "", *, with_places: 
     told: list[ToldProblem] = []
     for each in problems:
         path = below + ("." if below and each.path and each.path[0] != "[" else "") + each.path
-        place: ToldProblem = {"source": each.source, "line": each.line, "column": each.column} if with_places else {}
-        told.append({"path": path, "message": "; ".join(filter(None, (each.message, each.hint))), **place})
+        problem: ToldProblem = {"path": path, "message": "; ".join(filter(None, (each.message, each.hint)))}
+        if with_places:
+            problem |= {"source": each.source, "line": each.line, "column": each.column}
+        told.append(problem)
     return told

@@ -3,15 +3,18 @@
 import asyncio
 import re
 from time import monotonic_ns
+from typing import Any, cast
 
 from ..meter import read_meter
 from ..stage import Stage
 from ..units import SECOND, parse_duration
 from .orders import Refused
-from .state import Json, tell_phase
+from .picture_answers import PictureTold
+from .state import tell_phase
 
 VIEWERS_MAX = 64  # that wait
 WAIT_MAX = 30 * SECOND
+VERSION_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "default": 0}
 _VERSION = re.compile(r"[0-9]{1,15}")
 
 
@@ -52,12 +55,12 @@ class Viewers:
             await self._stage.journal.wait(self._stage.journal.last)
 
 
-def tell_picture(stage: Stage, version: int = 0) -> Json:
+def tell_picture(stage: Stage, version: int = 0) -> PictureTold:
     """The picture behind a version, with the numbers of now."""
     world = stage.proxy.world
-    meter = read_meter(stage.proxy)
-    meter |= {"phase": tell_phase(world, monotonic_ns()), "draining": world.is_draining}
-    return stage.picture.since(version, stage.journal.now) | {"meter": meter}
+    now = {"phase": tell_phase(world, monotonic_ns()), "draining": world.is_draining}
+    told: Any = {**stage.picture.since(version, stage.journal.now), "meter": {**read_meter(stage.proxy), **now}}
+    return cast(PictureTold, told)
 
 
 def read_version(text: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from time import monotonic_ns
 
+from ..metrics import Metrics
 from ..stage import Stage
 from ..units import SECOND
 from .orders import Fence
@@ -34,7 +35,10 @@ class Budget:
 
 
 class Room:
-    """A stage, who may do what to it (`fence`), and what stands in the address at which its clients report."""
+    """A stage, who may do what to it (`fence`), and what stands in the address at which its clients report.
+
+    Without `metrics` it gets its own; then the stage must not have started.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Room:
         client_token: str,
         session: str = "",
         clock: Callable[[], int] = monotonic_ns,
+        metrics: Metrics | None = None,
     ) -> None:
         self.stage = stage
         self.fence = fence
@@ -52,7 +57,8 @@ class Room:
         self.waits = Waits(stage)
         self.viewers = Viewers(stage)
         self.reports = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
-        self._clock = clock
+        self.metrics = metrics or _watching(stage)
+        self.clock = clock
         self._asked_at = clock()
 
     @property
@@ -61,16 +67,24 @@ class Room:
         return f"/client/{self.client_token}"
 
     def note_asked(self) -> None:
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
 
     def idle_for(self) -> int:
         """Nanoseconds since anybody has asked for something here; nothing while somebody waits or follows."""
         if self.streams.count or self.waits.count or self.viewers.count:
             self.note_asked()
-        return self._clock() - self._asked_at
+        return self.clock() - self._asked_at
 
     async def close(self) -> None:
         """Let all go who look at it or wait."""
         self.waits.close()
         self.viewers.close()
         await self.streams.close()
+
+
+def _watching(stage: Stage) -> Metrics:
+    """The metrics of a stage that has not started yet."""
+    metrics = Metrics(stage.journal)
+    metrics.watch(stage.proxy, stage.clients)
+    stage.listeners.append(metrics.tell)
+    return metrics

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
-from ..units import SECOND, parse_duration
+from ..units import SECOND, Duration, parse_duration
+from .answers import Come
 from .orders import Refused
 from .picturing import read_patience, read_version, tell_picture
 from .room import Room
@@ -13,6 +15,7 @@ from .state import tell_state, tell_verdict
 from .waits import UNJUDGED
 
 WAIT_DEFAULT = 10 * SECOND
+TIMEOUT_SCHEMA = TypeAdapter(Duration).json_schema()
 WAIT_MAX = 240 * SECOND  # fetch in Node gives up on an answer that takes 300 s to begin
 COUNT_MAX = 1_000_000
 
@@ -47,6 +50,11 @@ async def show_picture(room: Room, request: web.Request) -> web.StreamResponse:
     return web.json_response(tell_picture(room.stage, version))
 
 
+async def show_metrics(room: Room, request: web.Request) -> web.StreamResponse:
+    page, content_type = room.metrics.expose(",".join(request.headers.getall("Accept", [])))
+    return web.Response(body=page, headers={"Content-Type": content_type})
+
+
 async def wait(room: Room, request: web.Request) -> web.StreamResponse:
     """Answer once it holds; 504 where it does not come. (Not 408, upon which a browser may ask again by itself.)"""
     timeout = _read(request, "timeout", _read_timeout, WAIT_DEFAULT)
@@ -54,7 +62,8 @@ async def wait(room: Room, request: web.Request) -> web.StreamResponse:
     there = await room.waits.wait(condition, timeout)
     if there is None:
         return web.json_response(room.waits.tell(condition, timeout, monotonic_ns()), status=504)
-    return web.json_response({"for": condition.name, "there": there, "wanted": condition.wanted})
+    come: Come = {"for": condition.name, "there": there, "wanted": condition.wanted}
+    return web.json_response(come)
 
 
 def _read(request: web.Request, name: str, read: Callable[[str], int], default: int) -> int:

@@ -9,11 +9,13 @@ from aiohttp import web
 from ..metrics import Metrics
 from ..sockets import Address
 from ..stage import Stage
-from .api import OPEN_PATHS, Api
-from .client_door import TOKEN_IN_PATH, ClientDoor
+from .answers import Refusal
+from .api import OPEN_PATHS, routes_of
+from .client_door import TOKEN_IN_PATH
 from .guard import Facts, Guard
 from .orders import Fence, Refused
 from .room import Room
+from .routes import NEEDS_TOKEN
 from .sessions import Grounds, Sessions
 
 BODY_BYTES_MAX = 64 * 1024  # a mebibyte of mistakes would keep the loop busy for seconds
@@ -40,7 +42,7 @@ class ControlServer:
     def __init__(
         self,
         stage: Stage,
-        metrics: Metrics,
+        metrics: Metrics | None,
         address: Address,
         hosts: Collection[str] = (),
         token: str | None = None,
@@ -49,14 +51,14 @@ class ControlServer:
         grounds: Grounds | None = None,
     ) -> None:
         self._address = address
-        main = Room(stage, fence, client_token or token_urlsafe(16))
+        main = Room(stage, fence, client_token or token_urlsafe(16), metrics=metrics)
         self.client_path = main.client_path
         self.sessions = Sessions(main, grounds)
         self._guard = Guard(address.host, hosts, token, self.sessions.by_client_token)
         self.port = 0
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
-        app.add_routes(Api(self.sessions, metrics).routes())
-        app.add_routes(ClientDoor(self.sessions).routes())
+        app.add_routes(routes_of(self.sessions))
+        app[NEEDS_TOKEN] = bool(token)
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._let_go)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -113,7 +115,7 @@ def _facts(request: web.Request) -> Facts:
 
 
 def _refuse(refused: Refused, error: web.HTTPException | None = None) -> web.Response:
-    body: dict[str, object] = {"error": refused.error}
+    body: Refusal = {"error": refused.error}
     if refused.problems:
         body["problems"] = list(refused.problems)
     response = web.json_response(body, status=refused.status)

@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from .. import library
 from ..expected import AnyExpected
@@ -14,7 +15,8 @@ from ..profile_yaml import check, load
 from ..rule import Misuse, Model, misuse
 from ..units import Integer, expected
 from ..yaml_tree import Node
-from .orders import Refused, ToldProblem, check_order, read_body, tell_problems
+from .answers import ToldProblem
+from .orders import Refused, check_order, read_body, tell_problems
 
 YAML = "profile_yaml"
 _HOST = re.compile(
@@ -29,10 +31,17 @@ def _host(value: Any) -> str:
     return match["literal"] or match["name"] or match["bare"]
 
 
-class _NewSession(Model):
+class _NameOrWhole(NamedTuple):
+    """Tell the JSON Schema what a profile is."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(Profile.__pydantic_core_schema__)]}
+
+
+class NewSession(Model):
     """A session: a port with a profile of its own."""
 
-    profile: str | dict[str, Any] | None = None
+    profile: Annotated[str | dict[str, Any], _NameOrWhole()] | None = None
     """The name of a shipped profile, or a whole one as an object; without any, every byte passes."""
     profile_yaml: str | None = None
     """A whole profile as YAML."""
@@ -48,7 +57,7 @@ class _NewSession(Model):
     """What is expected beside what the profile expects."""
 
     @model_validator(mode="after")
-    def _one_profile(self) -> "_NewSession":
+    def _one_profile(self) -> "NewSession":
         if self.profile is not None and self.profile_yaml is not None:
             raise misuse(Misuse("expected one of profile and profile_yaml, got both", (YAML,)))
         return self
@@ -66,7 +75,7 @@ class SessionOrder(NamedTuple):
 def read_session(body: bytes) -> SessionOrder:
     """Read an order with its profile. Raise Refused with all problems of either."""
     tree = read_body(body)
-    order = check_order(_NewSession, tree)
+    order = check_order(NewSession, tree)
     try:
         base = _base(order, tree)
     except library.UnknownProfile as unknown:
@@ -80,7 +89,7 @@ def read_session(body: bytes) -> SessionOrder:
     return SessionOrder(_changed(base, order), order.seed, order.listen, order.upstream)
 
 
-def _base(order: _NewSession, tree: Node) -> Profile:
+def _base(order: NewSession, tree: Node) -> Profile:
     if order.profile_yaml is not None:
         return load(order.profile_yaml, YAML)
     if isinstance(order.profile, str):
@@ -90,7 +99,7 @@ def _base(order: _NewSession, tree: Node) -> Profile:
     return check(tree.find(("profile",))[1].node, "profile")
 
 
-def _changed(base: Profile, order: _NewSession) -> Profile:
+def _changed(base: Profile, order: NewSession) -> Profile:
     """The profile with what the order says in its place, which must go together with the rest."""
     if not order.expect and order.starts is None:
         return base

@@ -14,14 +14,22 @@ from ..session import Session
 from ..stage import Stage
 from ..verdict import Row
 from ..world import World
+from .answers import (
+    ClientTold,
+    ConnectionTold,
+    PhaseTold,
+    RowTold,
+    RuleInForce,
+    StateTold,
+    UntilTold,
+    VerdictTold,
+)
 
 CONNECTIONS_SHOWN_MAX = 1000
 EVIDENCE_MAX = 20  # of one row
 
-Json = dict[str, JsonValue]
 
-
-def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
+def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
     """Everything a page or a test wants to know at once."""
     world = proxy.world
     shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
@@ -34,8 +42,8 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
         "listening": world.is_listening,
         "draining": world.is_draining,
         "phase": tell_phase(world, now),
-        "rules": [tell_rule(rule) | {"live": rule.id in live} for rule in world.active_rules],
-        "connections": [_tell_session(session, now) for session in shown],
+        "rules": [tell_rule(rule, rule.id in live) for rule in world.active_rules],
+        "connections": [_tell_connection(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
         "clients": [_tell_client(seen, now) for seen in clients.seen()],
         "counters": {
@@ -50,7 +58,7 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
     }
 
 
-def tell_phase(world: World, now: int) -> Json:
+def tell_phase(world: World, now: int) -> PhaseTold:
     """Where the timeline stands. The name is empty before its start, after its end, and where there are no phases."""
     timeline = world.timeline
     phase = timeline.phase
@@ -67,7 +75,7 @@ def tell_phase(world: World, now: int) -> Json:
     }
 
 
-def _tell_until(until: Until, world: World) -> Json:
+def _tell_until(until: Until, world: World) -> UntilTold:
     """What the phase waits for, and how much of it there is."""
     condition = until.condition
     standing = world.standing
@@ -80,14 +88,14 @@ def _tell_until(until: Until, world: World) -> Json:
     return {"condition": condition, "wanted": wanted, "there": there}
 
 
-def tell_rule(rule: BoundRule) -> Json:
+def tell_rule(rule: BoundRule, is_live: bool) -> RuleInForce:
     """A rule as one would write it in a profile, with its id."""
     fault = rule.fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"id": rule.id, rule.fault.name: fault, "when": when}
+    return {"id": rule.id, rule.fault.name: fault, "when": when, "live": is_live}
 
 
-def _tell_session(session: Session, now: int) -> Json:
+def _tell_connection(session: Session, now: int) -> ConnectionTold:
     return {
         "attempt": session.number,
         "client": session.client,
@@ -100,7 +108,7 @@ def _tell_session(session: Session, now: int) -> Json:
     }
 
 
-def _tell_client(seen: Seen, now: int) -> Json:
+def _tell_client(seen: Seen, now: int) -> ClientTold:
     """What is known of a client; the attempt is that of the connection it has, or had last."""
     return {
         "client": seen.client,
@@ -113,7 +121,7 @@ def _tell_client(seen: Seen, now: int) -> Json:
     }
 
 
-def tell_verdict(stage: Stage, *, is_over: bool = False) -> Json:
+def tell_verdict(stage: Stage, *, is_over: bool = False) -> VerdictTold:
     """How a judged run stands, row by row, with the journal's records that show it, as far as they are kept."""
     verdict, digest = stage.verdict(is_over=is_over), stage.digest()
     world = stage.proxy.world
@@ -127,12 +135,12 @@ def tell_verdict(stage: Stage, *, is_over: bool = False) -> Json:
     }
 
 
-def _tell_row(row: Row, stage: Stage) -> Json:
+def _tell_row(row: Row, stage: Stage) -> RowTold:
     lines = [stage.journal.line(seq) for seq in row.evidence[:EVIDENCE_MAX]]
     return {
         "name": row.name,
         "about": row.about,
-        "outcome": row.outcome.value,
+        "outcome": row.outcome,
         "seen": row.seen,
         "expected": row.is_expected,
         "evidence": [json.loads(line) for line in lines if line],

@@ -11,9 +11,10 @@ from ..problems import show_path
 from ..rule import BoundRule, Rule, bind
 from ..session import Session
 from ..world import Step, Told, World, can_act
-from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, ToldProblem, read_order
+from .answers import Empty, Healed, Met, RuleAdded, ToldProblem
+from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, read_order
 from .room import Room
-from .state import Json, sessions_under, tell_phase
+from .state import sessions_under, tell_phase
 
 # -- phases -----------------------------------------------------------------------------------------------------------
 
@@ -63,10 +64,10 @@ def _check_rule(room: Room, rule: Rule) -> None:
         raise Refused(409 if objection.kind is Against.TAKEN else 403, objection.message)
 
 
-def _tell_added(room: Room, rule: BoundRule) -> Json:
+def _tell_added(room: Room, rule: BoundRule) -> RuleAdded:
     sessions = sessions_under(room.stage.proxy.world, rule.id)
     unreadable = sum(1 for session in sessions if not can_act(rule, session))
-    answer: Json = {"id": rule.id, "connections": len(sessions) - unreadable}
+    answer: RuleAdded = {"id": rule.id, "connections": len(sessions) - unreadable}
     if unreadable:
         answer["note"] = (
             f"new connections only: {unreadable} (messages of so many open connections can't be read or changed, "
@@ -82,14 +83,16 @@ async def heal(room: Room, request: web.Request) -> web.StreamResponse:
         if any(rule.id == rule_id for rule in room.stage.proxy.world.active_rules):
             raise Refused(409, "this rule is the profile's; it ends with its phase")
         raise Refused(404, "there is no live rule of this id; GET /api/state lists them")
-    return web.json_response({"healed": [rule_id]})
+    answer: Healed = {"healed": [rule_id]}
+    return web.json_response(answer)
 
 
 async def heal_all(room: Room, request: web.Request) -> web.StreamResponse:
     read_order(Nothing, await request.read())
     healed = [rule.id for rule in room.stage.proxy.world.live_rules]
     room.stage.proxy.steer(lambda world, now: world.heal(None, now))
-    return web.json_response({"healed": healed})
+    answer: Healed = {"healed": healed}
+    return web.json_response(answer)
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
@@ -102,14 +105,19 @@ async def close(room: Room, request: web.Request) -> web.StreamResponse:
     code = None if order.code == "none" else order.code
     connection = _connection(room, request)
     room.stage.proxy.steer(lambda world, now: [(connection, connection.close(Leg.CLIENT, code, order.reason, now))])
-    return web.json_response({"attempt": connection.number})
+    return _met(connection)
 
 
 async def reset(room: Room, request: web.Request) -> web.StreamResponse:
     read_order(Nothing, await request.read())
     connection = _connection(room, request)
     room.stage.proxy.steer(lambda world, now: [(connection, connection.reset(Leg.BOTH, now, "proxy"))])
-    return web.json_response({"attempt": connection.number})
+    return _met(connection)
+
+
+def _met(connection: Session) -> web.Response:
+    answer: Met = {"attempt": connection.number}
+    return web.json_response(answer)
 
 
 def _connection(room: Room, request: web.Request) -> Session:
@@ -133,7 +141,7 @@ async def report(room: Room, request: web.Request) -> web.StreamResponse:
         return []
 
     room.stage.proxy.steer(tell)
-    return web.json_response({})
+    return web.json_response(Empty())
 
 
 async def mark(room: Room, request: web.Request) -> web.StreamResponse:
@@ -146,4 +154,4 @@ async def mark(room: Room, request: web.Request) -> web.StreamResponse:
         return []
 
     room.stage.proxy.steer(tell)
-    return web.json_response({})
+    return web.json_response(Empty())

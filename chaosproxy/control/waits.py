@@ -15,8 +15,9 @@ from ..problems import nearest, one_of, show
 from ..stage import Stage
 from ..units import SECOND, format_duration
 from ..world import Told
+from .answers import NotCome
 from .orders import Refused
-from .state import Json, tell_phase
+from .state import tell_phase
 
 WAITS_MAX = 64
 MARKS_MAX = 1000  # names that are counted; a page may set any
@@ -143,7 +144,7 @@ class Waits:
             hint = f"did you mean {one_of(near)}?" if near else f"there are: {', '.join(known[:40]) or 'none'}"
             raise Refused(422, f"there is no {what} of the name {show(name)}; {hint}")
 
-    def tell(self, condition: Condition, patience: int, now: int) -> Json:
+    def tell(self, condition: Condition, patience: int, now: int) -> NotCome:
         """What was there when the time was over."""
         there = condition.there()
         if condition.name == "verdict":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosproxy.control.api import CLIENTS, client_text
+from chaosproxy.control.process import CLIENTS, client_text
 from tests.interop.processes import NODE_FOLDER, REACT_FOLDER
 from tests.interop.proxy import Proxy
 

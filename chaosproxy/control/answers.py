@@ -1,0 +1,226 @@
+"""What is answered: the types of `state`'s words, from which the OpenAPI document has its schemas."""
+
+from typing import Annotated, NotRequired
+
+from pydantic import JsonValue, WithJsonSchema
+from typing_extensions import TypedDict  # pydantic takes that of Python from 3.12 on
+
+from ..expectations import Outcome
+
+Record = dict[str, JsonValue]
+"""A record of the journal."""
+
+RuleInForce = Annotated[
+    dict[str, JsonValue],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "A rule as in a profile: its fault under the fault's name, and when it strikes.",
+            "properties": {
+                "id": {"type": "string"},
+                "when": {"type": "object"},
+                "live": {"type": "boolean", "description": "Whether it was added by hand."},
+            },
+            "required": ["id", "when", "live"],
+        }
+    ),
+]
+
+
+class ToldProblem(TypedDict):
+    """One thing that is wrong with an order; with its place where that was text."""
+
+    path: str
+    message: str
+    source: NotRequired[str]
+    line: NotRequired[int]
+    column: NotRequired[int]
+
+
+class Refusal(TypedDict):
+    """Why a request is not served. It has changed nothing."""
+
+    error: str
+    problems: NotRequired[list[ToldProblem]]
+
+
+class Empty(TypedDict):
+    """Nothing is to be said."""
+
+
+class Health(TypedDict):
+    """How the process is."""
+
+    status: str
+    journal_lost: NotRequired[int]
+
+
+class ProfileName(TypedDict):
+    """Which profile is played."""
+
+    name: str
+    digest: str
+
+
+class UntilTold(TypedDict):
+    """What the phase waits for, and how much of it there is."""
+
+    condition: str
+    wanted: JsonValue
+    there: JsonValue
+
+
+class PhaseTold(TypedDict):
+    """Where the timeline stands. The name is empty before its start, after its end, and where there are no phases."""
+
+    name: str
+    visit: int
+    running: bool
+    over: bool
+    seconds: float | None
+    ends_in_seconds: float | None
+    until: UntilTold | None
+    failures: list[str]
+
+
+class ConnectionTold(TypedDict):
+    """A connection of a client."""
+
+    attempt: int
+    client: str
+    connection: int
+    path: str
+    state: str
+    age_seconds: float
+    silent: bool
+    rules: list[str]
+
+
+class ClientTold(TypedDict):
+    """What is known of a client; the attempt is that of the connection it has, or had last."""
+
+    client: str
+    instance: str
+    state: str
+    seconds: float
+    source: str
+    socket_id: str
+    attempt: int | None
+
+
+class CountersTold(TypedDict):
+    """What has been counted since the start."""
+
+    attempts: int
+    connections: int
+    open: int
+    opened: int
+    dials_delayed: int
+    faults: dict[str, int]
+    paused_legs: int
+
+
+class StateTold(TypedDict):
+    """Everything a page or a test wants to know at once."""
+
+    profile: ProfileName
+    seed: int
+    address: str
+    upstream: str
+    listening: bool
+    draining: bool
+    phase: PhaseTold
+    rules: list[RuleInForce]
+    connections: list[ConnectionTold]
+    connections_left_out: int
+    clients: list[ClientTold]
+    counters: CountersTold
+
+
+class RowTold(TypedDict):
+    """One thing that was judged, with the journal's records that show it, as far as they are kept."""
+
+    name: str
+    about: str
+    outcome: Outcome
+    seen: str
+    expected: bool
+    evidence: list[Record]
+
+
+class DigestTold(TypedDict):
+    """The same for runs that went the same way."""
+
+    whole: str
+    clients: dict[str, str]
+    states: dict[str, str]
+
+
+class VerdictTold(TypedDict):
+    """How a judged run stands, or has ended."""
+
+    profile: ProfileName
+    seed: int
+    passed: bool
+    finished: bool
+    rows: list[RowTold]
+    digest: DigestTold
+
+
+class RuleAdded(TypedDict):
+    """A rule that is in force now, and on how many open connections it can act."""
+
+    id: str
+    connections: int
+    note: NotRequired[str]
+
+
+class Healed(TypedDict):
+    """The rules that are in force no more."""
+
+    healed: list[str]
+
+
+class Met(TypedDict):
+    """The connection that was met, by its attempt number."""
+
+    attempt: int
+
+
+Come = TypedDict("Come", {"for": str, "there": int, "wanted": int})
+"""What was waited for holds."""
+
+
+class NotCome(TypedDict):
+    """What was waited for did not come in time."""
+
+    error: str
+    there: int
+    wanted: int
+    phase: PhaseTold
+
+
+class PlaceTold(TypedDict):
+    """Where clients and tests find a proxy."""
+
+    url: str
+    host: str
+    port: int
+    profile: str
+    seed: int
+    control: str
+    client_script: str
+    client_reports: str
+
+
+class SessionTold(PlaceTold):
+    """A session: a port with a profile, clients and a verdict of its own."""
+
+    id: str
+
+
+class SessionsTold(TypedDict):
+    """All sessions."""
+
+    sessions: list[SessionTold]
+    at_most: int
