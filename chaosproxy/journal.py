@@ -99,6 +99,11 @@ class Journal:
         """How many lines could not be written."""
         return self._outlet.lost if self._outlet else 0
 
+    @property
+    def now(self) -> float:
+        """Seconds since its start, as records have them in `at`."""
+        return self._seconds(self._clock())
+
     def tell(self, told: Told) -> int:
         """Record an event, and return the number of its record."""
         fields: dict[str, JsonValue] = {}
@@ -126,8 +131,7 @@ class Journal:
 
     def _add(self, at: int, kind: str, fields: Record) -> int:
         self.last += 1
-        seconds = (at - self._started_at) // 1000 / 1_000_000
-        record: Record = {"seq": self.last, "at": seconds, "event": kind, **fields}
+        record: Record = {"seq": self.last, "at": self._seconds(at), "event": kind, **fields}
         text = _encode(record)
         if self._on_record:
             self._on_record(record)
@@ -144,6 +148,9 @@ class Journal:
                 future.set_result(None)
         self._waiting.clear()
         return self.last
+
+    def _seconds(self, at: int) -> float:
+        return (at - self._started_at) // 1000 / 1_000_000
 
     # -- followers --------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from . import __version__
 from .events import Answered, Asked, Closed
 from .faults import FAULTS
 from .journal import Journal
+from .meter import bytes_from, frames_from, held_bytes
 from .observe import DROPS, Clients
 from .proxy import Proxy
 from .session import Session
@@ -114,7 +115,7 @@ class Metrics(Collector):
         yield _gauge(
             "held_bytes",
             "Bytes that have come and not been sent on yet.",
-            sum(direction.held for session in sessions for direction in session.directions),
+            held_bytes(sessions),
         )
         yield _gauge(
             "paused_legs",
@@ -173,15 +174,12 @@ def _traffic(totals: list[Totals], sessions: list[Session]) -> Iterator[Metric]:
         "chaosproxy_received_bytes", "Bytes received from a peer behind its handshake.", labels=["direction"]
     )
     for side in SIDES:
-        splitters = [session.directions[side].splitter for session in sessions]
         by_name = dict.fromkeys([*OPCODE_NAMES.values(), "reserved"], 0)
-        for counts in [total.frames[side] for total in totals] + [splitter.frames for splitter in splitters]:
-            for opcode, count in enumerate(counts):
-                by_name[OPCODE_NAMES.get(opcode, "reserved")] += count
+        for opcode, count in enumerate(frames_from(side, totals, sessions)):
+            by_name[OPCODE_NAMES.get(opcode, "reserved")] += count
         for name, count in by_name.items():
             frames.add_metric([side.label, name], count)
-        ended = sum(total.bytes[side] for total in totals)
-        received.add_metric([side.label], ended + sum(splitter.bytes for splitter in splitters))
+        received.add_metric([side.label], bytes_from(side, totals, sessions))
     yield frames
     yield received
 

@@ -1,13 +1,16 @@
 """A proxy with all that listens to it: the journal, what is known of clients, the judge of a run."""
 
+import json
 from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from time import monotonic_ns
 
 from .digest import Digester, RunDigest
-from .journal import Journal, Sink
+from .journal import Journal, Record, Sink
 from .observations import Json, tell_clients
 from .observe import Clients
+from .picture import Picture
 from .profile import EMPTY, Profile
 from .proxy import Proxy
 from .recording import RecordedWorld
@@ -44,9 +47,9 @@ class Stage:
         seed = profile.seed if options.seed is None else options.seed
         self.listeners: list[Listener] = []
         self._digester = Digester() if is_judged else None
-        on_record = self._digester.hear if self._digester else None
         options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
-        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=on_record)
+        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear)
+        self.picture = Picture(json.loads(self.journal.header), token_hex(8))
         if records_bytes:
             make_world = partial(RecordedWorld, write=self.journal.record)
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
@@ -83,6 +86,11 @@ class Stage:
         """The same for runs that went the same way."""
         assert self._digester, "only a stage that is judged is digested"
         return self._digester.digest()
+
+    def _hear(self, record: Record) -> None:
+        self.picture.hear(record)
+        if self._digester:
+            self._digester.hear(record)
 
     def _tell(self, told: Told) -> None:
         for each in (told, *self.clients.tell(told)):

@@ -46,16 +46,20 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "certificates relay sockets",
         "secured security",
         "proxy",
-        "live_rule",
+        "live_rule meter",
         "journal",
-        "digest metrics report",
+        "digest metrics report swimlanes",
+        "picture",
         "stage",
         "control demo",
         "cli",
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"} | {
+    "picture",
+    "swimlanes",
+}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(

@@ -24,6 +24,7 @@ SEEING: dict[str, OfRoom] = {
     "/state": seeing.show_state,
     "/journal": seeing.show_journal,
     "/verdict": seeing.show_verdict,
+    "/picture": seeing.show_picture,
     "/wait": seeing.wait,
 }
 STEERING: dict[tuple[str, str], OfRoom] = {

@@ -6,6 +6,7 @@ from time import monotonic_ns
 from ..stage import Stage
 from ..units import SECOND
 from .orders import Fence
+from .picturing import Viewers
 from .stream import Streams
 from .waits import Waits
 
@@ -49,6 +50,7 @@ class Room:
         self.session = session  # its id; empty for the stage of `run`
         self.streams = Streams(stage.journal)
         self.waits = Waits(stage)
+        self.viewers = Viewers(stage)
         self.reports = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
         self._clock = clock
         self._asked_at = clock()
@@ -63,11 +65,12 @@ class Room:
 
     def idle_for(self) -> int:
         """Nanoseconds since anybody has asked for something here; nothing while somebody waits or follows."""
-        if self.streams.count or self.waits.count:
+        if self.streams.count or self.waits.count or self.viewers.count:
             self.note_asked()
         return self._clock() - self._asked_at
 
     async def close(self) -> None:
         """Let all go who look at it or wait."""
         self.waits.close()
+        self.viewers.close()
         await self.streams.close()

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ..units import SECOND, parse_duration
 from .orders import Refused
+from .picturing import read_patience, read_version, tell_picture
 from .room import Room
 from .state import tell_state, tell_verdict
 from .waits import UNJUDGED
@@ -34,6 +35,16 @@ async def show_verdict(room: Room, request: web.Request) -> web.StreamResponse:
     if not room.stage.judge:
         raise Refused(409, UNJUDGED)
     return web.json_response(tell_verdict(room.stage))
+
+
+async def show_picture(room: Room, request: web.Request) -> web.StreamResponse:
+    """Answer once it is newer than what is known, or with nothing new when the wait is over."""
+    patience = _read(request, "wait", read_patience, 0)
+    version = _read(request, "since", read_version, 0)
+    if request.query.get("run", room.stage.picture.run) != room.stage.picture.run:
+        version = 0  # what is known is another run's
+    await room.viewers.wait(version, patience)
+    return web.json_response(tell_picture(room.stage, version))
 
 
 async def wait(room: Room, request: web.Request) -> web.StreamResponse:

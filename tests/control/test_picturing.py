@@ -1,0 +1,198 @@
+"""The picture over HTTP: at once, when it changes, or with nothing new when the wait is over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaosproxy.control.picturing import VIEWERS_MAX
+from tests.control.conftest import Run
+from tests.control.stage import Answer, Stage, profile_of, staged
+
+TWO_PHASES = profile_of(
+    name="outage",
+    seed=7,
+    phases=[{"name": "healthy", "until": "step"}, {"name": "outage", "rules": ["half_open"]}],
+)
+
+
+async def picture(stage: Stage, query: str = "", base: str = "/api") -> dict[str, Any]:
+    answer = await stage.ask("GET", f"{base}/picture{query}")
+    assert answer.status == 200, answer.body
+    body: dict[str, Any] = answer.body
+    return body
+
+
+def test_it_is_whole_for_who_knows_nothing(run: Run) -> None:
+    async def story() -> None:
+        async with staged(TWO_PHASES) as stage, stage.client("/app/key?token=secret") as client:
+            await client.send("hello")
+            await client.recv()
+            told = await picture(stage)
+
+            (lane,) = told["lanes"]
+            assert [stretch["what"] for stretch in lane["wire"]] == ["dialling", "open"]
+            assert "secret" not in str(told)
+            assert (lane["attempt"], lane["live"], lane["path"]) == (1, True, "/app/key")
+            assert [band["phase"] for band in told["bands"]] == ["healthy"]
+            assert (told["complete"], told["profile"], told["seed"]) == (True, "outage", 7)
+            assert told["now"] >= lane["wire"][-1]["from"]
+
+    run(story())
+
+
+def test_with_it_come_the_numbers_of_now(run: Run) -> None:
+    async def story() -> None:
+        async with staged(TWO_PHASES) as stage, stage.client() as client:
+            await client.send("hello")
+            await client.recv()
+            meter = (await picture(stage))["meter"]
+
+            phase = meter.pop("phase")
+            assert (phase["name"], phase["running"]) == ("healthy", True)
+            assert meter == {
+                "open": 1,
+                "attempts": 1,
+                "frames": {"client": 1, "server": 1},
+                "bytes": {"client": 11, "server": 7},
+                "held_bytes": 0,
+                "paused_legs": 0,
+                "delays": {"count": 0, "seconds": 0.0},
+                "strikes": {},
+                "draining": False,
+            }
+
+    run(story())
+
+
+def test_numbers_count_what_is_over_too(run: Run) -> None:
+    async def story() -> None:
+        async with staged(profile_of(rules=[{"latency": {"delay": "1ms"}, "when": {"from": "client"}}])) as stage:
+            for _ in range(2):
+                async with stage.client() as client:
+                    await client.send("hello")
+                    await client.recv()
+            await stage.until_told("closed", 2)
+            meter = (await picture(stage))["meter"]
+
+            assert (meter["open"], meter["attempts"]) == (0, 2)
+            assert meter["bytes"]["client"] >= 22
+            assert meter["delays"]["count"] >= 2 and meter["delays"]["seconds"] >= 0.002
+            assert meter["strikes"]["latency"] >= 2
+
+    run(story())
+
+
+def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run: Run) -> None:
+    async def story() -> None:
+        async with staged(TWO_PHASES) as stage, stage.client():
+            known = await picture(stage)
+            asking = asyncio.create_task(picture(stage, f"?since={known['version']}&wait=20s"))
+            await _until_somebody_waits(stage)
+            await stage.ask("POST", "/api/phase/next", {})
+            told = await asking
+
+            assert not told["complete"] and told["version"] > known["version"]
+            assert [(band["phase"], band["to"] is None) for band in told["bands"]] == [
+                ("healthy", False),
+                ("outage", True),
+            ]
+            (lane,) = (await picture(stage, f"?since={known['version']}"))["lanes"]
+            assert [stretch["what"] for stretch in lane["wire"]] == ["open", "silent"]
+            assert [mark["fault"] for mark in lane["marks"]] == ["half_open"]
+
+    run(story())
+
+
+def test_when_the_wait_is_over_there_is_nothing_new(run: Run) -> None:
+    async def story() -> None:
+        async with staged(TWO_PHASES) as stage, stage.client():
+            known = await picture(stage)
+            told = await picture(stage, f"?since={known['version']}&wait=10ms")
+
+            assert (told["version"], told["lanes"], told["bands"]) == (known["version"], [], [])
+            assert told["now"] >= known["now"] and told["meter"]["open"] == 1
+
+    run(story())
+
+
+@pytest.mark.parametrize("query", ["?since=0&wait=20s", "?since=99999&wait=20s", "?since=1&run=another&wait=20s"])
+def test_who_knows_nothing_or_another_run_is_told_everything_at_once(run: Run, query: str) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            told = await picture(stage, query)
+
+            assert (told["complete"], told["version"], told["lanes"]) == (True, 1, [])
+
+    run(story())
+
+
+def test_each_session_has_its_own(run: Run) -> None:
+    async def story() -> None:
+        async with staged(TWO_PHASES) as stage, stage.client():
+            session = (await stage.ask("POST", "/api/sessions", {"profile": {"version": 1, "name": "mine"}})).body
+            told = await picture(stage, base=session["control"])
+
+            assert (told["profile"], told["lanes"]) == ("mine", [])
+            assert told["run"] != (await picture(stage))["run"]
+
+    run(story())
+
+
+def test_who_waits_for_a_session_is_told_of_its_end(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            session = (await stage.ask("POST", "/api/sessions", {})).body
+            asking = asyncio.create_task(stage.ask("GET", f"{session['control']}/picture?since=1&wait=20s"))
+            room = stage.control.sessions.room(session["id"])
+            while not room.viewers.count:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await stage.ask("DELETE", session["control"])
+
+            answer = await asking
+            assert (answer.status, answer.body) == (410, {"error": "it has ended meanwhile"})
+
+    run(story())
+
+
+WRONG = {
+    "?since=-1": "since: expected a version, as the picture has told it, or 0 for everything",
+    "?since=1.5": "since: expected a version, as the picture has told it, or 0 for everything",
+    "?wait=5": "wait: expected a duration with a unit, such as 500ms, 1.5s or 2m",
+    "?wait=31s": "wait: expected a time of at most 30s; to wait for longer, ask again",
+}
+
+
+@pytest.mark.parametrize("query", WRONG)
+def test_a_question_that_is_none_is_refused(run: Run, query: str) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            answer = await stage.ask("GET", f"/api/picture{query}")
+
+            assert (answer.status, answer.body) == (422, {"error": WRONG[query]})
+
+    run(story())
+
+
+def test_no_more_wait_than_there_is_room_for(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            ask = "/api/picture?since=1&wait=20s"
+            asking = [asyncio.create_task(stage.ask("GET", ask)) for _ in range(VIEWERS_MAX)]
+            await _until_somebody_waits(stage, VIEWERS_MAX)
+            answer: Answer = await stage.ask("GET", ask)
+
+            assert (answer.status, answer.body) == (
+                503,
+                {"error": f"{VIEWERS_MAX} others wait for the picture already"},
+            )
+            for each in asking:
+                each.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    run(story())
+
+
+async def _until_somebody_waits(stage: Stage, number: int = 1) -> None:
+    while stage.control.sessions.main.viewers.count < number:  # noqa: ASYNC110
+        await asyncio.sleep(0)
