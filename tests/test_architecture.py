@@ -47,7 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "secured security",
         "proxy",
         "live_rule meter",
-        "journal",
+        "journal page",
         "digest metrics report swimlanes",
         "picture",
         "stage",
