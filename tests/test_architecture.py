@@ -48,7 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "secured security",
         "proxy",
         "live_rule meter",
-        "journal",
+        "journal page",
         "digest metrics report swimlanes",
         "picture",
         "stage",

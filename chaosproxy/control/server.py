@@ -9,6 +9,7 @@ from aiohttp import web
 from ..metrics import Metrics
 from ..sockets import Address
 from ..stage import Stage
+from . import assets
 from .answers import Refusal
 from .api import OPEN_PATHS, routes_of
 from .client_door import TOKEN_IN_PATH
@@ -59,6 +60,7 @@ class ControlServer:
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
         app.add_routes(routes_of(self.sessions))
         app[NEEDS_TOKEN] = bool(token)
+        app.add_routes(assets.routes())
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._let_go)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -111,6 +113,10 @@ def _facts(request: web.Request) -> Facts:
         authorization=headers.get("Authorization", ""),
         is_open=request.path in OPEN_PATHS,
         client_token=request.match_info.get(TOKEN_IN_PATH),
+        is_file=request.path in assets.ASSETS,
+        is_home=request.path == assets.HOME,
+        fetch_modes=tuple(headers.getall("Sec-Fetch-Mode", ())),
+        fetch_destinations=tuple(headers.getall("Sec-Fetch-Dest", ())),
     )
 
 
