@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaosproxy.cli.addresses import parse_upstream
+from chaosproxy.addresses import parse_upstream
 from chaosproxy.cli.premises import Fence, Settings
 from chaosproxy.cli.run import _remind
 from chaosproxy.cli.secure import TlsOptions, host_header
