@@ -5,7 +5,7 @@ import asyncio
 from ..addresses import parse_upstream
 from ..certificates import CertificateTrouble
 from ..control.orders import Refused
-from ..control.sessions import DIALS_PER_SECOND_OF_OTHERS, Terms
+from ..control.rooms import DIALS_PER_SECOND_OF_OTHERS, Terms
 from ..security import Security, trusting
 from ..sockets import Upstream
 from .premises import Fence, Settings

@@ -73,8 +73,8 @@ class Show:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether a session is open, or was."""
-        return self._control is not None and self._control.sessions.has_any
+        """Whether a session or another proxy is open, or was."""
+        return self._control is not None and self._control.rooms.has_any
 
     async def start(self) -> None:
         """Bind both ports. Raise Trouble where one can't be had."""
