@@ -5,7 +5,6 @@ Each type here accepts both, and says what it expected in the words of its error
 """
 
 import re
-from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
@@ -33,13 +32,14 @@ _RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER})?)?")
 _FORBIDDEN_ON_THE_WIRE = re.compile(r"[\r\n\0]")
 
 
-class Nothing(Enum):
-    """What a key of a profile has where nothing is written behind it. (None would mean that the key was left out.)"""
+class Nothing:
+    """What a key of a profile has where nothing is written behind it. (None would mean that the key was left out.)
 
-    NOTHING = "nothing"
+    It is no enum: pydantic takes a member of one for text, if text is what it wants.
+    """
 
 
-NOTHING: Final = Nothing.NOTHING
+NOTHING: Final = Nothing()
 
 
 class Quoted(str):

@@ -180,6 +180,7 @@ MALFORMED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("2:11: protocol: expected pusher, got socketio",),
     ),
     "an empty value": ("version: 1\nprotocol:\n", ("2:1: protocol: expected pusher, got nothing",)),
+    "an empty text": ("version: 1\nabout:\n", ("2:1: about: expected text, got nothing",)),
     "an octal seed": ("version: 1\nseed: 01006\n", ("2:7: seed: " + COUNT + ", got 01006",)),
     "a negative seed": ("version: 1\nseed: -1\n", ("2:7: seed: " + COUNT + ", got -1",)),
     "a seed of many digits": (

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from .. import library
+from ..addresses import reachable
 from ..control.guard import HOSTS_VARIABLE, TOKEN_VARIABLE
 from ..control.routes import document
 from ..demo.play import DEFAULT_SECONDS, SECONDS_MIN
@@ -31,7 +32,6 @@ from ..profile_yaml import schema as make_schema
 from ..proxy import Address
 from ..world import Options
 from . import reference
-from .addresses import reachable
 from .options import (
     ADDRESS,
     CLIENT_TOKEN,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ..addresses import reachable
 from ..profile import Profile
 from ..sockets import Address, Upstream
-from .addresses import reachable
 from .secure import TlsOptions
 
 

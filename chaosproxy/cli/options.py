@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from ..addresses import parse_address, parse_host, parse_upstream
 from ..control.guard import read_client_token
 from ..units import SECOND, parse_duration
 from ..world import DIALS_PER_SECOND_MAX
-from .addresses import parse_address, parse_host, parse_upstream
 from .trouble import ExitCode, Trouble
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from string import Formatter
 from typing import Any, NamedTuple
 
+from ..addresses import reachable
 from ..problems import show
 from ..sockets import Address
-from .addresses import reachable
 from .options import Reader, option
 from .trouble import ExitCode, Trouble
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from ..addresses import Owner, another, leads_to, owner_of
 from ..certificates import CertificateTrouble
 from ..opaque import profile_misfits, words_of
 from ..profile import Profile
@@ -15,7 +16,6 @@ from ..security import PLAIN, Security
 from ..sockets import Address, Upstream
 from ..wire.tls import FAILED, explain
 from ..world import DIALS_PER_SECOND_MAX, MakeWorld, Options, World
-from .addresses import Owner, leads_to, owner_of
 from .narrate import CONTAINER_REMEDY
 from .secure import TlsOptions, make_security, warnings
 from .trouble import ExitCode, Trouble
@@ -155,11 +155,6 @@ def _loop_in(settings: Settings) -> str:
     if leads_to(control, listen) or leads_to(listen, control):
         return f"--listen and --control are the same, {listen}; choose another: --control {another(control)}"
     return ""
-
-
-def another(address: Address) -> Address:
-    """An address that is probably free, to be proposed."""
-    return address._replace(port=address.port + 10 if address.port < 65_000 else address.port - 10)
 
 
 def check_upstream(upstream: Upstream, context: ssl.SSLContext | None) -> None:

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from ..addresses import is_loopback
 from ..profile import Profile
 from ..security import PLAIN, Security, developing, showing, trusting
 from ..sockets import Address, Upstream
-from .addresses import is_loopback
 
 
 class TlsOptions(NamedTuple):

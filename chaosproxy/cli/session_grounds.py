@@ -2,12 +2,12 @@
 
 import asyncio
 
+from ..addresses import parse_upstream
 from ..certificates import CertificateTrouble
 from ..control.orders import Refused
-from ..control.sessions import DIALS_PER_SECOND_OF_OTHERS, Terms
+from ..control.rooms import DIALS_PER_SECOND_OF_OTHERS, Terms
 from ..security import Security, trusting
 from ..sockets import Upstream
-from .addresses import parse_upstream
 from .premises import Fence, Settings
 from .secure import host_header
 

@@ -1,24 +1,23 @@
 """A stage with all that people see of it: the greeting, metrics, the control address, a line for what happens."""
 
 import errno
-import os
 import sys
 from secrets import token_urlsafe
 from time import monotonic_ns
 
+from ..addresses import is_loopback, reachable
 from ..control import ControlServer
 from ..journal import Sink, open_journal
 from ..metrics import Metrics
+from ..port_holder import why_not
 from ..problems import show as shown
 from ..security import Security
 from ..sockets import Address
 from ..stage import Stage
 from ..world import Told
-from .addresses import is_loopback, reachable
 from .greeting import greeting, trust
 from .narrate import Narrator
-from .port_holder import holder_of
-from .premises import Fence, Say, Settings, another
+from .premises import Fence, Say, Settings
 from .session_grounds import SessionGrounds
 from .trouble import ExitCode, Trouble
 
@@ -74,8 +73,8 @@ class Show:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether a session is open, or was."""
-        return self._control is not None and self._control.sessions.has_any
+        """Whether a session or another proxy is open, or was."""
+        return self._control is not None and self._control.rooms.has_any
 
     async def start(self) -> None:
         """Bind both ports. Raise Trouble where one can't be had."""
@@ -137,16 +136,5 @@ def _open_journal(path: str) -> Sink:
 
 
 def _port_trouble(error: OSError, address: Address, option: str) -> Trouble:
-    if error.errno == errno.EADDRINUSE:
-        holder = holder_of(address.port)
-        by = f" by {holder}" if holder else ""
-        message = f"port {address.port} ({option}) is taken{by}; choose another: {option} {another(address)}"
-        return Trouble(message, ExitCode.PORT_BUSY)
-    # Of asyncio's errors, those of bind() have long words of their own; those of looking a name up have no errno's.
-    number = error.errno or 0
-    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-    remedy = {
-        errno.EACCES: "; ports below 1024 need privileges, choose a higher one",
-        errno.EADDRNOTAVAIL: "; it is not an address of this machine, 127.0.0.1 and 0.0.0.0 always are",
-    }.get(number, "")
-    return Trouble(f"can't listen on {address} ({option}): {reason.lower()}{remedy}", ExitCode.USAGE)
+    code = ExitCode.PORT_BUSY if error.errno == errno.EADDRINUSE else ExitCode.USAGE
+    return Trouble(why_not(error, address, option), code)

@@ -224,3 +224,26 @@ class SessionsTold(TypedDict):
 
     sessions: list[SessionTold]
     at_most: int
+
+
+class ProxyTold(PlaceTold):
+    """A proxy: a port with a profile and clients of its own."""
+
+    name: str
+    listen: str
+    upstream: str
+    judged: bool
+
+
+class ProxiesTold(TypedDict):
+    """All proxies; that of `run` is main."""
+
+    proxies: list[ProxyTold]
+    at_most: int
+
+
+class ProxyEnded(TypedDict):
+    """A proxy that is no more, with its verdict where its profile expected something."""
+
+    name: str
+    verdict: VerdictTold | None

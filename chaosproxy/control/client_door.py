@@ -14,7 +14,7 @@ from ..observe import Statement
 from ..world import Step, World
 from .orders import Refused
 from .room import REPORTS_PER_SECOND, Room
-from .sessions import Sessions
+from .rooms import Rooms
 
 TOKEN_IN_PATH = "client_token"
 REPORTS_MAX = 64  # in one body
@@ -66,17 +66,17 @@ class Reports(_Strict):
 _REPORT: TypeAdapter[_State | _More] = TypeAdapter(Annotated[_State | _More, Field(discriminator="what")])
 
 
-async def show_script(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+async def show_script(rooms: Rooms, request: web.Request) -> web.StreamResponse:
     return _javascript(_SCRIPT)
 
 
-async def show_module(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+async def show_module(rooms: Rooms, request: web.Request) -> web.StreamResponse:
     return _javascript(_SCRIPT + _EXPORTS)
 
 
-async def take_reports(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+async def take_reports(rooms: Rooms, request: web.Request) -> web.StreamResponse:
     """Take what the script reports into the stream of what happens to the stage whose token is named."""
-    room = sessions.by_client_token[request.match_info[TOKEN_IN_PATH]]
+    room = rooms.by_client_token[request.match_info[TOKEN_IN_PATH]]
     clients = room.stage.clients
     try:
         body = Reports.model_validate_json(await request.read())

@@ -33,6 +33,7 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _OF_ORDERS = frozenset({400, 413, 415, 422})
 _OF_CLIENTS = frozenset({400, 413})
 _PARAMETERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "name": ("The name of a proxy.", {"type": "string"}),
     "session": ("The id of a session.", {"type": "string"}),
     "id": ("The id of a rule.", {"type": "string"}),
     "attempt": ("The attempt number of a connection.", {"type": "integer", "minimum": 1}),

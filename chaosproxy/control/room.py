@@ -1,6 +1,7 @@
-"""One stage as the control address sees it: that of `run`, or a session's, with all who look at it and wait there."""
+"""One stage as the control address sees it: of `run`, a proxy or a session, with all who look at it and wait there."""
 
 from collections.abc import Callable
+from enum import Enum
 from time import monotonic_ns
 
 from ..metrics import Metrics
@@ -13,6 +14,18 @@ from .waits import Waits
 
 REPORTS_PER_SECOND = 500  # a client that reconnects at once, for ever, makes some hundred changes of state in a second
 REPORTS_AT_ONCE = 2000
+
+
+MAIN = "main"
+"""The name of the proxy that `run` has put up."""
+
+
+class Kind(Enum):
+    """What a stage was put up as."""
+
+    RUN = "run"
+    PROXY = "proxy"
+    SESSION = "session"
 
 
 class Budget:
@@ -45,14 +58,16 @@ class Room:
         stage: Stage,
         fence: Fence,
         client_token: str,
-        session: str = "",
+        kind: Kind = Kind.RUN,
+        name: str = MAIN,
         clock: Callable[[], int] = monotonic_ns,
         metrics: Metrics | None = None,
     ) -> None:
         self.stage = stage
         self.fence = fence
         self.client_token = client_token
-        self.session = session  # its id; empty for the stage of `run`
+        self.kind = kind
+        self.name = name
         self.streams = Streams(stage.journal)
         self.waits = Waits(stage)
         self.viewers = Viewers(stage)
@@ -60,6 +75,13 @@ class Room:
         self.metrics = metrics or _watching(stage)
         self.clock = clock
         self._asked_at = clock()
+
+    @property
+    def path(self) -> str:
+        """Where one asks for it."""
+        if self.kind is Kind.SESSION:
+            return f"/api/sessions/{self.name}"
+        return f"/api/proxies/{self.name}"
 
     @property
     def client_path(self) -> str:

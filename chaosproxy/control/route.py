@@ -25,7 +25,7 @@ class Text(NamedTuple):
 
 
 class Route(NamedTuple, Generic[Subject]):
-    """One thing that can be asked for or ordered, of a stage (a Room) or of the process (its Sessions).
+    """One thing that can be asked for or ordered, of a stage (a Room) or of the process (its Rooms).
 
     `path` stands below the base of its stage, or for itself. `answers` are types of the module `answers`, Text, or None
     where the body is empty, by status. `order` is what a body says (Nothing where it has no fields), and None where

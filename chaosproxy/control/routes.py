@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from . import client_door, openapi, picturing, process, seeing, session_order, steering
+from . import client_door, openapi, picturing, process, room_order, seeing, steering
 from .answers import (
     Come,
     Empty,
@@ -20,6 +20,9 @@ from .answers import (
     Met,
     NotCome,
     PhaseTold,
+    ProxiesTold,
+    ProxyEnded,
+    ProxyTold,
     RuleAdded,
     SessionsTold,
     SessionTold,
@@ -28,9 +31,9 @@ from .answers import (
 )
 from .orders import Close, Jump, Mark, NewRule, Nothing, Report
 from .picture_answers import PictureTold
-from .room import Room
+from .room import Kind, Room
+from .rooms import Rooms
 from .route import Query, Route, Text
-from .sessions import Sessions
 
 NEEDS_TOKEN = web.AppKey("needs_token", bool)
 
@@ -157,10 +160,16 @@ class Base(NamedTuple):
     """Where the routes of stages are served."""
 
     path: str
-    of: str
+    kind: Kind
+    parameter: str = ""
+    """The part of the path that names one."""
 
 
-BASES = (Base("/api", "run"), Base("/api/sessions/{session}", "session"))
+BASES = (
+    Base("/api", Kind.RUN),
+    Base("/api/proxies/{name}", Kind.PROXY, "name"),
+    Base("/api/sessions/{session}", Kind.SESSION, "session"),
+)
 
 
 @cache
@@ -169,12 +178,12 @@ def document(needs_token: bool) -> str:
     return json.dumps(openapi.document(served(), needs_token=needs_token))
 
 
-async def show_document(sessions: Sessions, request: web.Request) -> web.StreamResponse:
+async def show_document(rooms: Rooms, request: web.Request) -> web.StreamResponse:
     text = await asyncio.to_thread(document, request.app[NEEDS_TOKEN])
     return web.Response(text=text, content_type="application/json")
 
 
-PROCESS: tuple[Route[Sessions], ...] = (
+PROCESS: tuple[Route[Rooms], ...] = (
     Route("GET", "/livez", process.show_life, "Whether the process lives.", {200: Health}, is_open=True),
     Route(
         "GET",
@@ -193,6 +202,26 @@ PROCESS: tuple[Route[Sessions], ...] = (
         is_open=True,
     ),
     Route("GET", "/api/openapi.json", show_document, "This document.", {200: openapi.Document}),
+    Route("GET", "/api/proxies", process.list_proxies, "All proxies; that of `run` is main.", {200: ProxiesTold}),
+    Route(
+        "POST",
+        "/api/proxies",
+        process.open_proxy,
+        "Put up another proxy: a port with a profile of its own.",
+        {201: ProxyTold},
+        room_order.NewProxy,
+        refusals=NOT_NOW | FULL,
+    ),
+    Route("GET", "/api/proxies/{name}", process.show_proxy, "Where a proxy is.", {200: ProxyTold}),
+    Route(
+        "DELETE",
+        "/api/proxies/{name}",
+        process.end_proxy,
+        "End a proxy and its connections; its port is free at once.",
+        {200: ProxyEnded},
+        Nothing,
+        refusals=NOT_NOW,
+    ),
     Route("GET", "/api/sessions", process.list_sessions, "All sessions.", {200: SessionsTold}),
     Route(
         "POST",
@@ -200,7 +229,7 @@ PROCESS: tuple[Route[Sessions], ...] = (
         process.open_session,
         "Open a session: a port with a profile, clients and a verdict of its own.",
         {201: SessionTold},
-        session_order.NewSession,
+        room_order.NewSession,
         refusals=FULL,
     ),
     Route(

@@ -16,8 +16,8 @@ from .client_door import TOKEN_IN_PATH
 from .guard import Facts, Guard
 from .orders import Fence, Refused
 from .room import Room
+from .rooms import Grounds, Rooms
 from .routes import NEEDS_TOKEN
-from .sessions import Grounds, Sessions
 
 BODY_BYTES_MAX = 64 * 1024  # a mebibyte of mistakes would keep the loop busy for seconds
 _HEADERS = {
@@ -33,10 +33,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlServer:
-    """The control address of one proxy, and of the sessions that are opened over it.
+    """The control address of one proxy, and of all that are put up over it.
 
     `hosts` are further names by which it may be addressed (see Guard). Raise ValueError where the address can be
-    reached from elsewhere and there is no `token`. `fence` may forbid rules; `grounds` say on what sessions may stand.
+    reached from elsewhere and there is no `token`. `fence` may forbid rules; `grounds` say on what others may stand.
     The clients report under `client_path`, which no other can guess.
     """
 
@@ -54,11 +54,11 @@ class ControlServer:
         self._address = address
         main = Room(stage, fence, client_token or token_urlsafe(16), metrics=metrics)
         self.client_path = main.client_path
-        self.sessions = Sessions(main, grounds)
-        self._guard = Guard(address.host, hosts, token, self.sessions.by_client_token)
+        self.rooms = Rooms(main, grounds)
+        self._guard = Guard(address.host, hosts, token, self.rooms.by_client_token)
         self.port = 0
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
-        app.add_routes(routes_of(self.sessions))
+        app.add_routes(routes_of(self.rooms))
         app[NEEDS_TOKEN] = bool(token)
         app.add_routes(assets.routes())
         app.on_response_prepare.append(_add_headers)
@@ -79,11 +79,12 @@ class ControlServer:
             await self._runner.cleanup()
             raise
         self.port = self._runner.addresses[0][1]
+        self.rooms.control = self._address._replace(port=self.port)
 
     async def stop(self) -> None:
-        """End all sessions and conversations. Call it even where `start` has failed."""
+        """End all that was put up, and all conversations. Call it even where `start` has failed."""
         await self._runner.cleanup()
-        await self.sessions.close()
+        await self.rooms.close()
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -97,7 +98,7 @@ class ControlServer:
             return _refuse(Refused(error.status, _words(error)), error)
 
     async def _let_go(self, app: web.Application) -> None:
-        await self.sessions.close()
+        await self.rooms.close()
 
 
 def _facts(request: web.Request) -> Facts:

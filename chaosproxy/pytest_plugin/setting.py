@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ..cli.addresses import parse_upstream
+from ..addresses import parse_upstream
 from ..cli.profile_choice import NoProfile, by_name_or_file, from_text
 from ..expect_options import with_expectations
 from ..library import names

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaosproxy.cli.addresses import Owner
+from chaosproxy.addresses import Owner
 from chaosproxy.cli.premises import Fence
 from chaosproxy.cli.trouble import Trouble
 from chaosproxy.profile import RULES

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaosproxy import library
-from chaosproxy.cli.addresses import parse_upstream
+from chaosproxy.addresses import parse_upstream
 from chaosproxy.cli.secure import TlsOptions, host_header, make_security, warnings
 from chaosproxy.security import Security
 from chaosproxy.sockets import LOOPBACK

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from chaosproxy.cli.addresses import parse_upstream
+from chaosproxy.addresses import parse_upstream
 from chaosproxy.cli.premises import Fence, Settings
 from chaosproxy.cli.run import _remind
 from chaosproxy.cli.secure import TlsOptions, host_header
 from chaosproxy.cli.session_grounds import SessionGrounds
 from chaosproxy.cli.show import Show
 from chaosproxy.control.orders import Refused
-from chaosproxy.control.session_order import read_session
-from chaosproxy.control.sessions import Terms
+from chaosproxy.control.room import Kind
+from chaosproxy.control.room_order import read_session
+from chaosproxy.control.rooms import Terms
 from chaosproxy.profile import EMPTY, RULES
 from chaosproxy.security import PLAIN
 from chaosproxy.sockets import LOOPBACK
@@ -114,7 +115,7 @@ def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
             del said[:]
             _remind(show, said.append)
             assert show._control
-            await show._control.sessions.open(read_session(b"{}"))
+            await show._control.rooms.open(Kind.SESSION, read_session(b"{}"))
             _remind(show, said.append)
         finally:
             await show.stop()

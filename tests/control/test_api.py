@@ -647,7 +647,7 @@ class TestServer:
         async def story() -> None:
             async with staged() as stage:
                 address = Address("127.0.0.1", stage.control.port)
-                second = ControlServer(stage.control.sessions.main.stage, None, address)
+                second = ControlServer(stage.control.rooms.main.stage, None, address)
                 with pytest.raises(OSError):
                     await second.start()
                 await second.stop()

@@ -15,7 +15,7 @@ from tests.control.stage import Stage, staged
 
 TOKEN = "0123456789abcdef"
 RULE = b'{"rule": "reset"}'
-NAMES = {"{session}": "x", "{id}": "x", "{attempt}": "1"}
+NAMES = {"{name}": "x", "{session}": "x", "{id}": "x", "{attempt}": "1"}
 QUERIES = {"wait": "?for=opened&timeout=1ms", "journal": "?format=jsonl"}
 
 
@@ -110,7 +110,7 @@ def test_a_hostile_request_is_refused_and_changes_nothing(run: Run, what: str) -
                 reply = await speak(stage, method, path, HOSTILE[what], "Content-Type: application/json", body=RULE)
                 assert reply.status in (400, 403), (method, path, reply)
             assert stage.journal.last == last
-            assert list(stage.control.sessions) == []
+            assert list(stage.control.rooms) == []
             await client.send("untouched")
             assert await client.recv() == "untouched"
 
@@ -150,7 +150,7 @@ def test_no_get_changes_anything(run: Run) -> None:
             for path in SEEING:
                 await speak(stage, "GET", path, *headers)
             assert stage.journal.last == 0
-            assert list(stage.control.sessions) == []
+            assert list(stage.control.rooms) == []
 
     run(story())
 

@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.control.orders import Refused
-from chaosproxy.control.room import Room
-from chaosproxy.control.session_order import read_session
-from chaosproxy.control.sessions import SESSIONS_MAX, Sessions
+from chaosproxy.control.room import Kind, Room
+from chaosproxy.control.room_order import read_session
+from chaosproxy.control.rooms import ROOMS_MAX, Rooms
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
 from chaosproxy.security import Security
@@ -93,7 +93,7 @@ class TestOpening:
                 assert (state["profile"]["name"], state["seed"]) == ("stepped", 7)
                 assert state["counters"]["attempts"] == 1
                 assert (await stage.state())["counters"]["attempts"] == 0
-                assert (await stage.ask("GET", "/api/sessions")).body == {"sessions": [told], "at_most": SESSIONS_MAX}
+                assert (await stage.ask("GET", "/api/sessions")).body == {"sessions": [told], "at_most": ROOMS_MAX}
 
         run(story())
 
@@ -192,7 +192,7 @@ class TestOpening:
                 assert [problem["path"] for problem in problems] == [path for path, _ in expected]
                 for problem, (_, words) in zip(problems, expected, strict=True):
                     assert words in problem["message"]
-                assert list(stage.control.sessions) == []
+                assert list(stage.control.rooms) == []
 
         run(story())
 
@@ -257,7 +257,7 @@ class TestOpening:
             async with staged() as stage:
                 answer = await stage.ask("POST", "/api/sessions", {"listen": listen})
                 assert (answer.status, answer.body["problems"][0]["path"]) == (422, "listen")
-                assert list(stage.control.sessions) == []
+                assert list(stage.control.rooms) == []
 
         run(story())
 
@@ -280,10 +280,10 @@ class TestOpening:
     def test_there_are_so_many_at_most(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage:
-                sessions = [await opened(stage) for _ in range(SESSIONS_MAX)]
+                sessions = [await opened(stage) for _ in range(ROOMS_MAX)]
                 answer = await stage.ask("POST", "/api/sessions", {})
                 assert answer.status == 503
-                assert "100 sessions are open already" in answer.body["error"]
+                assert "100 proxies and sessions are open already" in answer.body["error"]
                 assert (await sessions[0].end()).status == 200
                 await opened(stage)
 
@@ -337,7 +337,7 @@ class TestEnding:
         async def story() -> None:
             async with staged() as stage:
                 session = await opened(stage, profile="brief-interruption", starts="launch")
-                held = weakref.ref(stage.control.sessions.room(session.told["id"]).stage)
+                held = weakref.ref(stage.control.rooms.find(Kind.SESSION, session.told["id"]).stage)
                 async with session.client() as client:
                     await session.ask("GET", "/wait?for=opened")
                     await session.end()
@@ -354,7 +354,7 @@ class TestEnding:
                 session = await opened(stage)
                 waiting = asyncio.ensure_future(session.ask("GET", "/wait?for=opened&timeout=4m"))
                 following = asyncio.ensure_future(follow(stage, session.told["control"]))
-                room = stage.control.sessions.room(session.told["id"])
+                room = stage.control.rooms.find(Kind.SESSION, session.told["id"])
                 await comes_true(lambda: bool(room.waits.count and room.streams.count))
                 await session.end()
                 answer = await waiting
@@ -366,18 +366,18 @@ class TestEnding:
     def test_one_that_nobody_asks_about_ends_by_itself(self, run: Run) -> None:
         async def story() -> None:
             main = Room(Staged(Address("127.0.0.1", 1)), lambda rule: None, "token-of-main")
-            sessions = Sessions(main, idle_max=SECOND // 50)
-            room = await sessions.open(read_session(b"{}"))
+            rooms = Rooms(main, idle_max=SECOND // 50)
+            room = await rooms.open(Kind.SESSION, read_session(b"{}"))
             condition = room.waits.condition("opened", 1)
             assert None is await room.waits.wait(condition, SECOND // 10)  # while somebody waits, it lives
-            assert list(sessions) == [room]
+            assert list(rooms) == [room]
             await main.stage.journal.wait(0)
-            assert list(sessions) == []
+            assert list(rooms) == []
             record = json.loads(main.stage.journal.line(1) or "")
-            assert (record["event"], record["session"]) == ("session_ended", room.session)
+            assert (record["event"], record["session"]) == ("session_ended", room.name)
             with pytest.raises(Refused, match="no session of this id"):
-                sessions.room(room.session)
-            await sessions.close()
+                rooms.find(Kind.SESSION, room.name)
+            await rooms.close()
 
         run(story())
 
@@ -739,6 +739,6 @@ def test_a_session_told_on_uvloop_from_its_opening_to_its_end(run_on_uvloop: Run
             await session.ask("GET", "/wait?for=closed")
             verdict = (await session.end()).body
             assert verdict["passed"], verdict
-            assert list(stage.control.sessions) == []
+            assert list(stage.control.rooms) == []
 
     run_on_uvloop(story())

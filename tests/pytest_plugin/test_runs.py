@@ -555,19 +555,9 @@ class TestOthers:
                 assert threading.active_count() == 1
             """
         )
-        ran = pytester.run(
-            sys.executable,
-            "-m",
-            "pytest",
-            "-W",
-            "error",
-            "-p",
-            "no:xdist",
-            "-p",
-            "no:timeout",
-            "-p",
-            "no:hypothesispytest",
-        )
+        others = ("xdist", "timeout", "hypothesispytest", "anyio", "schemathesis")
+        options = [option for name in others for option in ("-p", f"no:{name}")]
+        ran = pytester.run(sys.executable, "-m", "pytest", "-W", "error", *options)
         ran.assert_outcomes(passed=1)
 
     def test_what_can_be_asked_for_is_told(self, run: Run) -> None:

@@ -6,17 +6,19 @@ Every refusal is a ValueError that says what to write in its place.
 import errno
 import re
 import socket
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from ..problems import show
-from ..sockets import DEFAULT_PORTS, Address, Upstream
+from .problems import show
+from .sockets import DEFAULT_PORTS, Address, Upstream
 
 _FORMS = {"ws": "ws://HOST:PORT", "wss": "wss://HOST[:PORT]", "tcp": "tcp://HOST:PORT"}
 _EXPECTED = "ws://HOST:PORT, wss://HOST[:PORT] or tcp://HOST:PORT"
 _MEANT = {"http": "ws", "https": "wss"}
+LOOPBACKS: Mapping[int, IPv4Address | IPv6Address] = {4: IPv4Address("127.0.0.1"), 6: IPv6Address("::1")}
+"""Where a connection to the address that stands for all ends up."""
 _AUTHORITY = re.compile(r"(?P<name>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 
 
@@ -106,7 +108,13 @@ def leads_to(address: Address, listening: Address) -> bool:
         return True
     ours = _ips(listening.host)
     families = {ip.version for ip in ours if ip.is_unspecified}
-    return any(ip in ours or (ip.version in families and _is_here(ip)) for ip in _ips(reachable(address).host))
+    reached = {LOOPBACKS[ip.version] if ip.is_unspecified else ip for ip in _ips(address.host)}
+    return any(ip in ours or (ip.version in families and _is_here(ip)) for ip in reached)
+
+
+def another(address: Address) -> Address:
+    """An address that is probably free, to be proposed."""
+    return address._replace(port=address.port + 10 if address.port < 65_000 else address.port - 10)
 
 
 def is_loopback(host: str) -> bool:
@@ -124,12 +132,13 @@ def owner_of(host: str) -> Owner:
 
 
 def _ips(host: str) -> Set[IPv4Address | IPv6Address]:
-    """The addresses of a host; none if nobody knows it now."""
+    """The addresses of a host, in whatever way it is spelt; none if nobody knows it now."""
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return frozenset()
-    return {ip_address(str(info[4][0]).partition("%")[0]) for info in infos}
+    ips = (ip_address(str(info[4][0]).partition("%")[0]) for info in infos)
+    return {getattr(ip, "ipv4_mapped", None) or ip for ip in ips}
 
 
 def _is_here(ip: IPv4Address | IPv6Address) -> bool:
@@ -143,7 +152,6 @@ def _is_here(ip: IPv4Address | IPv6Address) -> bool:
 
 
 def _owner(ip: IPv4Address | IPv6Address) -> Owner:
-    ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
         return Owner.LOOPBACK
     return Owner.PRIVATE if ip.is_private else Owner.PUBLIC

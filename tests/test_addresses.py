@@ -1,6 +1,8 @@
+import socket
+
 import pytest
 
-from chaosproxy.cli.addresses import Owner, leads_to, owner_of, parse_address, parse_host, parse_upstream, reachable
+from chaosproxy.addresses import Owner, leads_to, owner_of, parse_address, parse_host, parse_upstream, reachable
 from chaosproxy.sockets import Address, Upstream
 
 
@@ -131,10 +133,32 @@ def test_a_wrong_address_is_refused(text: str) -> None:
         (Address("192.0.2.1", 7001), Address("0.0.0.0", 7001), False),
         (Address("127.0.0.1", 6001), Address("127.0.0.1", 7001), False),
         (Address("127.0.0.1", 0), Address("127.0.0.1", 0), False),
+        (Address("::1", 7001), Address("::", 7001), True),
+        (Address("::", 7001), Address("::1", 7001), True),
+        (Address("127.0.0.1", 7001), Address("::", 7001), False),
+        (Address("::ffff:127.0.0.1", 7001), Address("0.0.0.0", 7001), True),
     ],
 )
 def test_it_is_known_which_addresses_lead_to_a_listener(address: Address, listening: Address, expected: bool) -> None:
     assert leads_to(address, listening) is expected
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "localhost", "LOCALHOST", "localhost.", "127.1", "0x7f.1", "0177.0.0.1", "2130706433"),
+        *("0.0.0.0", "0", "0x0", "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:0.0.0.0"),
+    ],
+)
+def test_so_it_is_however_an_address_is_spelt_that_the_system_connects_there(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        try:
+            socket.create_connection((host, port), timeout=10).close()
+            is_reached = True
+        except OSError:
+            is_reached = False
+        assert leads_to(Address(host, port), Address("127.0.0.1", port)) is is_reached
 
 
 def test_a_wildcard_is_reached_over_the_loopback() -> None:

@@ -1,13 +1,32 @@
 """Who has a port, as /proc tells. Other users' processes keep their descriptors to themselves; then nobody is named."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..problems import escape
+from .addresses import another
+from .problems import escape
+from .sockets import Address
 
 _PROC = Path("/proc")
 _LISTEN = "0A"  # include/net/tcp_states.h
+
+
+def why_not(error: OSError, address: Address, option: str) -> str:
+    """Say why we can't listen on an address, which an option or a field named, and what to do. It may block."""
+    if error.errno == errno.EADDRINUSE:
+        holder = holder_of(address.port)
+        by = f" by {holder}" if holder else ""
+        return f"port {address.port} ({option}) is taken{by}; choose another: {option} {another(address)}"
+    # Of asyncio's errors, those of bind() have long words of their own; those of looking a name up have no errno's.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+    remedy = {
+        errno.EACCES: "; ports below 1024 need privileges, choose a higher one",
+        errno.EADDRNOTAVAIL: "; it is not an address of this machine, 127.0.0.1 and 0.0.0.0 always are",
+    }.get(number, "")
+    return f"can't listen on {address} ({option}): {reason.lower()}{remedy}"
 
 
 def holder_of(port: int, proc: Path = _PROC) -> str:

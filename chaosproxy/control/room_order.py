@@ -1,18 +1,20 @@
-"""What a session is asked for: a profile, by a shipped name, as JSON or as YAML, and what differs from it."""
+"""What a session or proxy is asked for: a profile, by a shipped name, as JSON or as YAML, and what differs from it."""
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from .. import library
+from ..addresses import parse_address
 from ..expected import AnyExpected
 from ..problems import BadProfile, Problem, show_path
-from ..profile import EMPTY, Profile
+from ..profile import EMPTY, PROFILE_NAME, Profile
 from ..profile_yaml import check, load
 from ..rule import Misuse, Model, misuse
+from ..sockets import LOOPBACK, Address
 from ..units import Integer, expected
 from ..yaml_tree import Node
 from .answers import ToldProblem
@@ -31,6 +33,13 @@ def _host(value: Any) -> str:
     return match["literal"] or match["name"] or match["bare"]
 
 
+def _address(value: Any) -> Address:
+    try:
+        return value if isinstance(value, Address) else parse_address(str(value))
+    except ValueError as problem:
+        raise expected(str(problem).removeprefix("expected ").partition(", got ")[0]) from None
+
+
 class _NameOrWhole(NamedTuple):
     """Tell the JSON Schema what a profile is."""
 
@@ -38,8 +47,8 @@ class _NameOrWhole(NamedTuple):
         return {"anyOf": [{"type": "string"}, handler(Profile.__pydantic_core_schema__)]}
 
 
-class NewSession(Model):
-    """A session: a port with a profile of its own."""
+class _NewRoom(Model):
+    """What a proxy and a session have in common."""
 
     profile: Annotated[str | dict[str, Any], _NameOrWhole()] | None = None
     """The name of a shipped profile, or a whole one as an object; without any, every byte passes."""
@@ -47,8 +56,6 @@ class NewSession(Model):
     """A whole profile as YAML."""
     seed: Integer | None = None
     """What chance depends on; the profile's own by default."""
-    listen: Annotated[str, BeforeValidator(_host)] = "127.0.0.1"
-    """The host on which it listens."""
     upstream: Annotated[str, Field(max_length=1024)] | None = None
     """The server, such as ws://127.0.0.1:6001; that of `run` by default."""
     starts: Literal["connection", "launch"] | None = None
@@ -57,25 +64,56 @@ class NewSession(Model):
     """What is expected beside what the profile expects."""
 
     @model_validator(mode="after")
-    def _one_profile(self) -> "NewSession":
+    def _one_profile(self) -> "_NewRoom":
         if self.profile is not None and self.profile_yaml is not None:
             raise misuse(Misuse("expected one of profile and profile_yaml, got both", (YAML,)))
         return self
 
 
-class SessionOrder(NamedTuple):
-    """A session as it shall be."""
+class NewSession(_NewRoom):
+    """A session: a port with a profile of its own."""
+
+    listen: Annotated[str, BeforeValidator(_host)] = "127.0.0.1"
+    """The host on which it listens."""
+
+
+class NewProxy(_NewRoom):
+    """A proxy: a port with a profile of its own, until it is deleted."""
+
+    name: Annotated[str, Field(pattern=PROFILE_NAME)]
+    """What it is called below /api/proxies."""
+    listen: Annotated[Address, BeforeValidator(_address), WithJsonSchema({"type": "string"})] = LOOPBACK
+    """Where clients connect: HOST:PORT; port 0 is any that is free."""
+
+
+NewRoomType = TypeVar("NewRoomType", bound=_NewRoom)
+
+
+class RoomOrder(NamedTuple):
+    """A proxy or a session as it shall be."""
 
     profile: Profile
     seed: int | None
-    host: str
+    listen: Address
     upstream: str | None
+    name: str = ""  # given where it is a proxy
 
 
-def read_session(body: bytes) -> SessionOrder:
+def read_session(body: bytes) -> RoomOrder:
     """Read an order with its profile. Raise Refused with all problems of either."""
+    order, profile = _read(NewSession, body)
+    return RoomOrder(profile, order.seed, Address(order.listen, 0), order.upstream)
+
+
+def read_proxy(body: bytes) -> RoomOrder:
+    """Read an order with its profile. Raise Refused with all problems of either."""
+    order, profile = _read(NewProxy, body)
+    return RoomOrder(profile, order.seed, order.listen, order.upstream, order.name)
+
+
+def _read(kind: type[NewRoomType], body: bytes) -> tuple[NewRoomType, Profile]:
     tree = read_body(body)
-    order = check_order(NewSession, tree)
+    order = check_order(kind, tree)
     try:
         base = _base(order, tree)
     except library.UnknownProfile as unknown:
@@ -86,10 +124,10 @@ def read_session(body: bytes) -> SessionOrder:
         is_text = order.profile_yaml is not None
         told = tell_problems(bad.problems, "" if is_text else "profile", with_places=is_text)
         raise Refused(422, "the profile is not valid", told) from None
-    return SessionOrder(_changed(base, order), order.seed, order.listen, order.upstream)
+    return order, _changed(base, order)
 
 
-def _base(order: NewSession, tree: Node) -> Profile:
+def _base(order: _NewRoom, tree: Node) -> Profile:
     if order.profile_yaml is not None:
         return load(order.profile_yaml, YAML)
     if isinstance(order.profile, str):
@@ -99,7 +137,7 @@ def _base(order: NewSession, tree: Node) -> Profile:
     return check(tree.find(("profile",))[1].node, "profile")
 
 
-def _changed(base: Profile, order: NewSession) -> Profile:
+def _changed(base: Profile, order: _NewRoom) -> Profile:
     """The profile with what the order says in its place, which must go together with the rest."""
     if not order.expect and order.starts is None:
         return base

@@ -2,7 +2,7 @@ import os
 import socket
 from pathlib import Path
 
-from chaosproxy.cli.port_holder import holder_of
+from chaosproxy.port_holder import holder_of
 
 
 def test_a_listening_process_is_named() -> None:
