@@ -7,7 +7,7 @@ from secrets import token_hex
 from time import monotonic_ns
 
 from .digest import Digester, RunDigest
-from .journal import Journal, Record, Sink
+from .journal import RUN_ENDED, Journal, Record, Sink
 from .observations import Json, tell_clients
 from .observe import Clients
 from .picture import Picture
@@ -48,14 +48,16 @@ class Stage:
         self.listeners: list[Listener] = []
         self._digester = Digester() if is_judged else None
         options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
-        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear)
+        self.journal = Journal(
+            profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear, clock=monotonic_ns
+        )
         self.picture = Picture(json.loads(self.journal.header), token_hex(8))
         if records_bytes:
             make_world = partial(RecordedWorld, write=self.journal.record)
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
         is_read = profile.protocol is not None and not options.is_opaque
         self.clients = Clients(has_protocol=is_read)
-        self.judge = Judge(profile, monotonic_ns()) if is_judged else None
+        self.judge = Judge(profile, self.journal.started_at) if is_judged else None
 
     async def start(self) -> None:
         """Listen, and launch the timeline. Raise OSError where the address can't be had."""
@@ -70,7 +72,13 @@ class Stage:
     def verdict(self, *, is_over: bool = False) -> Verdict:
         """How the run stands, or how it has ended."""
         assert self.judge, "only a stage that is judged keeps what a verdict needs"
-        return self.judge.verdict(monotonic_ns(), is_over=is_over)
+        return self.judge.verdict(self.note_end() if is_over else monotonic_ns(), is_over=is_over)
+
+    def note_end(self) -> int:
+        """Say in the journal that the run ends here: what follows is its aftermath. Return when that is."""
+        now = monotonic_ns()
+        self.journal.note(RUN_ENDED, now)
+        return now
 
     def observations(self) -> list[Json]:
         """What clients did, as data."""

@@ -50,6 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "journal",
         "digest metrics report swimlanes",
         "picture",
+        "retold",
         "stage",
         "control demo",
         "cli",
