@@ -14,9 +14,10 @@ from .picture import Picture
 from .profile import EMPTY, Profile
 from .proxy import Proxy
 from .recording import RecordedWorld
+from .report import Judged
 from .security import PLAIN, Security
 from .sockets import LOOPBACK, Address, Upstream
-from .verdict import Judge, Verdict
+from .verdict import Judge, Row, Verdict
 from .world import DEFAULTS, MakeWorld, Options, Told, World
 
 Listener = Callable[[Told], None]
@@ -79,6 +80,21 @@ class Stage:
         now = monotonic_ns()
         self.journal.note(RUN_ENDED, now)
         return now
+
+    def judged(self, rows: tuple[Row, ...], took: int) -> Judged:
+        """The run up to now, with what its verdict says, for reports."""
+        world = self.proxy.world
+        named = {seq for row in rows for seq in row.evidence}
+        return Judged(
+            profile=world.profile.name or "profile",
+            seed=world.seed,
+            took=took,
+            digest=self.digest().whole,
+            rows=rows,
+            evidence={seq: text for seq in named if (text := self.journal.line(seq))},
+            clients=self.observations(),
+            picture=self.picture.since(0, self.journal.now),
+        )
 
     def observations(self) -> list[Json]:
         """What clients did, as data."""

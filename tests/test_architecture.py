@@ -49,7 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "live_rule meter",
         "journal",
         "digest metrics report swimlanes",
-        "picture",
+        "page picture",
         "retold",
         "stage",
         "control demo",
