@@ -203,7 +203,7 @@ async def _until_somebody_waits(stage: Stage, number: int = 1) -> None:
 class TestTheReport:
     def test_it_is_a_file_with_the_run_up_to_now_and_its_verdict(self, run: Run) -> None:
         async def story() -> None:
-            profile = TWO_PHASES.model_copy(update={"expect": profile_of(expect=["one_connection"]).expect})
+            profile = TWO_PHASES.model_copy(update={"expect": profile_of(expect=[{"one_connection": "true"}]).expect})
             async with staged(profile) as stage, stage.client("/app/key?token=secret"):
                 answer = await stage.ask("GET", "/api/report")
 
@@ -213,7 +213,7 @@ class TestTheReport:
                 (told,) = runs_in(answer.body)
                 assert [lane["path"] for lane in told["picture"]["lanes"]] == ["/app/key"]
                 rows = {row["name"]: row for row in told["verdict"]["rows"]}
-                assert rows["one_connection"]["outcome"] == "holds"
+                assert rows["one_connection: true"]["outcome"] == "holds"
                 (came,) = rows["a client came"]["evidence"]
                 assert came == told["records"][str(came["seq"])]
 
