@@ -48,7 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "proxy",
         "live_rule meter",
         "journal",
-        "digest metrics report swimlanes",
+        "digest drawing metrics report swimlanes",
         "page picture",
         "retold",
         "stage",
