@@ -26,6 +26,7 @@ class Judged(NamedTuple):
     evidence: dict[int, str]  # records as JSON, by number
     clients: list[Any]  # see observations
     repeat: int = 0  # which of several runs it is, from 1; 0 where there is one
+    picture: dict[str, Any] | None = None  # see picture
 
     @property
     def has_passed(self) -> bool:
@@ -53,10 +54,15 @@ def record_line(number: int, text: str | None) -> str:
     return escape(f"#{number} {record['at']:.3f} s {record['event']} {' '.join(fields)}".rstrip())
 
 
+def head(judged: Judged) -> str:
+    """Which run it is."""
+    return f"{judged.name}, {judged.took / SECOND:.1f} s, seed {judged.seed}, digest {judged.digest}"
+
+
 def lines(judged: Judged) -> Iterator[str]:
     """A run as a table; under what failed, its evidence."""
-    verdict = "passed" if judged.has_passed else "FAILED"
-    yield f"{verdict}: {judged.name}, {judged.took / SECOND:.1f} s, seed {judged.seed}, digest {judged.digest}"
+    has_failed = any(row.outcome is Outcome.FAILED for row in judged.rows)
+    yield f"{'passed' if judged.has_passed else 'FAILED' if has_failed else 'open'}: {head(judged)}"
     width = min(SEEN_COLUMN_MAX, max(len(row.title) for row in judged.rows))
     for row in judged.rows:
         yield escape(f"  {_WORDS[row.outcome]:<4}  {row.title:<{width}}  {row.seen}")
@@ -117,6 +123,12 @@ def junit(every: Sequence[Judged]) -> bytes:
     ET.indent(root)
     made: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return made + b"\n"
+
+
+def drawn(judged: Judged, *, has_verdict: bool = True) -> dict[str, Any]:
+    """A run for a report in HTML: its picture, its verdict, and the records that this names."""
+    records = {str(number): json.loads(text) for number, text in sorted(judged.evidence.items())}
+    return {"picture": judged.picture, "verdict": _run(judged) if has_verdict else None, "records": records}
 
 
 def as_json(every: Sequence[Judged]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from time import monotonic_ns
 from typing import Any, cast
 
 from ..meter import read_meter
+from ..observations import Json
+from ..report import drawn
 from ..stage import Stage
 from ..units import SECOND, parse_duration
 from .orders import Refused
@@ -61,6 +63,14 @@ def tell_picture(stage: Stage, version: int = 0) -> PictureTold:
     now = {"phase": tell_phase(world, monotonic_ns()), "draining": world.is_draining}
     told: Any = {**stage.picture.since(version, stage.journal.now), "meter": {**read_meter(stage.proxy), **now}}
     return cast(PictureTold, told)
+
+
+def tell_run(stage: Stage) -> Json:
+    """A run up to now as a report draws it; with a verdict where it is judged."""
+    if stage.judge is None:
+        return {"picture": stage.picture.since(0, stage.journal.now), "verdict": None, "records": {}}
+    judged = stage.judged(stage.verdict().rows, round(stage.journal.now * SECOND))
+    return drawn(judged)
 
 
 def read_version(text: str) -> int:

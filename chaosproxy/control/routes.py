@@ -88,6 +88,14 @@ STAGE: tuple[Route[Room], ...] = (
     ),
     Route(
         "GET",
+        "/report",
+        seeing.show_report,
+        "The run up to now as one HTML file, that opens without us.",
+        {200: Text(("text/html",))},
+        has_head=False,
+    ),
+    Route(
+        "GET",
         "/wait",
         seeing.wait,
         "Answer once something holds.",

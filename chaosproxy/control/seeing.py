@@ -1,15 +1,17 @@
 """What is going on at one stage: state, journal, verdict, and waiting. No GET changes anything."""
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic_ns
 
 from aiohttp import web
 from pydantic import TypeAdapter
 
+from ..page import report_html
 from ..units import SECOND, Duration, parse_duration
 from .answers import Come
 from .orders import Refused
-from .picturing import read_patience, read_version, tell_picture
+from .picturing import read_patience, read_version, tell_picture, tell_run
 from .room import Room
 from .state import tell_state, tell_verdict
 from .waits import UNJUDGED
@@ -53,6 +55,15 @@ async def show_picture(room: Room, request: web.Request) -> web.StreamResponse:
 async def show_metrics(room: Room, request: web.Request) -> web.StreamResponse:
     page, content_type = room.metrics.expose(",".join(request.headers.getall("Accept", [])))
     return web.Response(body=page, headers={"Content-Type": content_type})
+
+
+async def show_report(room: Room, request: web.Request) -> web.StreamResponse:
+    """The run up to now, in one file that opens without us."""
+    name = room.stage.proxy.world.profile.name or "run"  # it has nothing that would have to be escaped
+    # It may take a while, and the traffic goes on meanwhile.
+    text = await asyncio.to_thread(report_html, [tell_run(room.stage)])
+    disposition = f'attachment; filename="chaosproxy-{name}.html"'
+    return web.Response(text=text, content_type="text/html", headers={"Content-Disposition": disposition})
 
 
 async def wait(room: Room, request: web.Request) -> web.StreamResponse:

@@ -77,6 +77,7 @@ def arguments(upstream: str, *more: str) -> list[str]:
 
 def test_a_client_that_comes_back_passes_and_every_report_says_so(upstream: str, place: Path) -> None:
     reports = ["--junit", "out.xml", "--markdown", "out.md", "--json", "out.json", "--journal", "out.jsonl"]
+    reports += ["--html", "out.html"]
     ran = chaosproxy(*arguments(upstream, *reports), *command(), cwd=place)
     assert ran.code == 0, ran.out + ran.err
     assert "done " in ran.out
