@@ -46,7 +46,15 @@ class Stage:
         self._digester = Digester() if is_judged else None
         on_record = self._digester.hear if self._digester else None
         options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
-        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=on_record)
+        self.journal = Journal(
+            profile,
+            seed,
+            file,
+            options=options,
+            on_trouble=on_trouble,
+            on_record=on_record,
+            is_masked=not records_bytes,
+        )
         if records_bytes:
             make_world = partial(RecordedWorld, write=self.journal.record)
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
