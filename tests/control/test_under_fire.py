@@ -74,7 +74,7 @@ class Client:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.recv(), 0.1)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._has_to_stop.wait(), 0.05)
+                await asyncio.wait_for(self._has_to_stop.wait(), 0.1)
 
 
 class StalledClient(Client):
