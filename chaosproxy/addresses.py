@@ -27,6 +27,7 @@ class Owner(Enum):
 
     LOOPBACK = "this machine"
     PRIVATE = "a private address"
+    LINK_LOCAL = "a link-local address, such as a cloud's own services have"
     PUBLIC = "a public address"
     UNKNOWN = "a name that has no address now"
 
@@ -34,6 +35,8 @@ class Owner(Enum):
 def parse_upstream(text: str) -> Upstream:
     """Read ws://HOST:PORT, wss://HOST[:PORT] or tcp://HOST:PORT."""
     scheme, has_scheme, rest = text.partition("://")
+    if "@" in text:  # and what stands before it is not quoted: it may be a password
+        raise ValueError("the upstream's URL takes no user name or password: clients send their own")
     if not has_scheme:
         raise ValueError(f"expected {_EXPECTED}, got {show(text)}{_meant('ws://' + text)}")
     scheme = scheme.lower()
@@ -41,8 +44,6 @@ def parse_upstream(text: str) -> Upstream:
         hint = _meant(f"{_MEANT[scheme]}://{rest}") if scheme in _MEANT else ""
         raise ValueError(f"expected {_EXPECTED}, got {show(text)}{hint}")
     form = _FORMS[scheme]
-    if "@" in rest:
-        raise ValueError("the upstream's URL takes no user name or password: clients send their own")
     place = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     if place.count(":") > 1 and "[" not in place:
         raise ValueError(f"expected {form.replace('HOST', '[HOST]')} for an IPv6 address, got {show(text)}")
@@ -128,7 +129,8 @@ def is_loopback(host: str) -> bool:
 def owner_of(host: str) -> Owner:
     """Tell whose server it is. Looks the name up, so it may block."""
     owners = {_owner(ip) for ip in _ips(host)}
-    return next((owner for owner in (Owner.PUBLIC, Owner.PRIVATE, Owner.LOOPBACK) if owner in owners), Owner.UNKNOWN)
+    worst_first = (Owner.PUBLIC, Owner.LINK_LOCAL, Owner.PRIVATE, Owner.LOOPBACK)
+    return next((owner for owner in worst_first if owner in owners), Owner.UNKNOWN)
 
 
 def _ips(host: str) -> Set[IPv4Address | IPv6Address]:
@@ -154,6 +156,8 @@ def _is_here(ip: IPv4Address | IPv6Address) -> bool:
 def _owner(ip: IPv4Address | IPv6Address) -> Owner:
     if ip.is_loopback:
         return Owner.LOOPBACK
+    if ip.is_link_local:
+        return Owner.LINK_LOCAL
     return Owner.PRIVATE if ip.is_private else Owner.PUBLIC
 
 

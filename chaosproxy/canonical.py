@@ -8,6 +8,9 @@ from pydantic import JsonValue, ValidationError
 from .profile import RULES, BoundRule, Profile
 from .units import Quoted
 
+MASK = "(masked)"
+_HEADERS = frozenset({"header", "headers"})
+
 
 class NotCanonical(ValueError):
     """This is not what `dump_profile` or `dump_rule` has written."""
@@ -17,6 +20,33 @@ def dump_profile(profile: Profile) -> dict[str, JsonValue]:
     """The whole profile, without what is the default anyway."""
     dumped: dict[str, JsonValue] = profile.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {"version": 1, **dumped}
+
+
+def mask_profile(profile: Profile) -> dict[str, JsonValue]:
+    """The whole profile but for the values of headers, which may be secrets. Rules keep the ids they have with them."""
+    dumped: dict[str, Any] = dump_profile(profile)
+    places = [(dumped, profile.bound_rules(None))]
+    for phase, told in zip(profile.phases, dumped.get("phases", ()), strict=True):
+        places.append((told, profile.bound_rules(phase)[len(profile.rules) :]))
+    for told, bound in places:
+        for index, rule in enumerate(told.get("rules", ())):
+            if (masked := mask(rule)) != rule:
+                told["rules"][index] = masked | {"id": bound[index].id}
+    return dumped
+
+
+def mask(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule's options and match without the values of headers."""
+    return {
+        part: {name: _masked(value) if name in _HEADERS else value for name, value in options.items()}
+        if isinstance(options, dict)
+        else options
+        for part, options in rule.items()
+    }
+
+
+def _masked(values: Any) -> Any:
+    return dict.fromkeys(values, MASK) if isinstance(values, dict) else values
 
 
 def load_profile(value: object) -> Profile:

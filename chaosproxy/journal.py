@@ -70,6 +70,7 @@ class Journal:
         clock: Callable[[], int] = monotonic_ns,
         tail_records_max: int = TAIL_RECORDS_MAX,
         tail_bytes_max: int = TAIL_BYTES_MAX,
+        is_masked: bool = True,
     ) -> None:
         self._clock = clock
         self._on_record = on_record
@@ -89,7 +90,7 @@ class Journal:
                 "digest": profile.digest,
                 "seed": seed,
                 "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **header_of(profile, options, seed),
+                **header_of(profile, options, seed, is_masked=is_masked),
             }
         )
         if self._outlet:

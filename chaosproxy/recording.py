@@ -16,7 +16,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
-from .canonical import dump_profile, dump_rule
+from .canonical import dump_profile, dump_rule, mask_profile
 from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
 from .profile import BoundRule, Profile
 from .session import Session
@@ -53,10 +53,13 @@ def parameters_of(method: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(signature(method).parameters)[1:]
 
 
-def header_of(profile: Profile, options: Options, seed: int) -> dict[str, JsonValue]:
-    """What a journal's header has so that the run can be had again."""
+def header_of(profile: Profile, options: Options, seed: int, *, is_masked: bool = False) -> dict[str, JsonValue]:
+    """What a journal's header has so that the run can be had again; where it can't be had anyway, without secrets."""
     told: dict[str, JsonValue] = dict(options._asdict())
-    return {"profile_in_full": dump_profile(profile), "options": {**told, "seed": seed}}
+    return {
+        "profile_in_full": mask_profile(profile) if is_masked else dump_profile(profile),
+        "options": {**told, "seed": seed},
+    }
 
 
 def digest_of(data: bytes) -> str:

@@ -50,7 +50,14 @@ class Stage:
         self._digester = Digester() if is_judged else None
         options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
         self.journal = Journal(
-            profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear, clock=monotonic_ns
+            profile,
+            seed,
+            file,
+            options=options,
+            on_trouble=on_trouble,
+            on_record=self._hear,
+            clock=monotonic_ns,
+            is_masked=not records_bytes,
         )
         self.picture = Picture(json.loads(self.journal.header), token_hex(8))
         if records_bytes:

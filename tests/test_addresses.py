@@ -176,9 +176,23 @@ def test_a_wildcard_is_reached_over_the_loopback() -> None:
         ("192.168.1.7", Owner.PRIVATE),
         ("fd00::1", Owner.PRIVATE),
         ("8.8.8.8", Owner.PUBLIC),
+        ("169.254.169.254", Owner.LINK_LOCAL),
+        ("::ffff:169.254.169.254", Owner.LINK_LOCAL),
+        ("2852039166", Owner.LINK_LOCAL),
+        ("fe80::1", Owner.LINK_LOCAL),
         ("2606:4700::1111", Owner.PUBLIC),
         ("a name with blanks", Owner.UNKNOWN),
     ],
 )
 def test_an_address_tells_whose_server_it_is(host: str, owner: Owner) -> None:
     assert owner is owner_of(host)
+
+
+@pytest.mark.parametrize(
+    "text", ["ws://u:canary@h:1", "u:canary@h:1", "http://u:canary@h", "canary@", "wss://canary@h/x?"]
+)
+def test_a_password_in_an_upstreams_address_is_not_quoted(text: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        parse_upstream(text)
+    assert "takes no user name or password" in str(refusal.value)
+    assert "canary" not in str(refusal.value)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from chaosproxy import library
-from chaosproxy.canonical import NotCanonical, dump_profile, dump_rule, load_profile, load_rule
+from chaosproxy.canonical import NotCanonical, dump_profile, dump_rule, load_profile, load_rule, mask_profile
 from chaosproxy.effects import Leg
 from chaosproxy.faults import FAULTS
 from chaosproxy.journal import Journal, read_journal
@@ -319,3 +319,25 @@ def test_a_run_over_real_sockets_replays_to_the_same_digest(loop: str) -> None:
     changed = {**record, "with": {**arguments, "data": b64encode(data).decode()}}
     difference = replay(header, [*records[:index], changed, *records[index + 1 :]]).difference
     assert difference and difference.number == record["input"]
+
+
+def test_a_masked_profile_tells_no_header_and_its_rules_keep_their_ids() -> None:
+    rules: list[Any] = [
+        {"drop": {}, "when": {"header": {"Authorization": "Bearer canary"}}},
+        {"drop": {}, "when": {"header": {"Authorization": "Bearer canary"}}},
+        {"reject": {"status": 302, "headers": {"Set-Cookie": "canary", "Location": "/canary"}}},
+        {"latency": "1ms"},
+    ]
+    phases = [
+        {"name": "a", "rules": rules, "lasts": "1s"},
+        {"name": "b", "rules": rules[2:], "lasts": "1s"},
+        {"name": "c"},
+    ]
+    played = Profile.model_validate({"version": 1, "rules": rules[:2], "phases": phases})
+    assert "canary" in json.dumps(dump_profile(played))
+    masked = json.loads(json.dumps(mask_profile(played)))
+    assert "canary" not in json.dumps(masked)
+    again = load_profile(masked)
+    for before, after in zip((None, *played.phases), (None, *again.phases), strict=True):
+        assert [rule.id for rule in again.bound_rules(after)] == [rule.id for rule in played.bound_rules(before)]
+    assert masked["phases"][0]["rules"][3] == {"latency": {"delay": "1ms"}}

@@ -28,7 +28,7 @@ async def run(settings: Settings, say: Say) -> int:
         await signals.first.wait()
         reminder.cancel()
         show.stage.note_end()
-        return await _drain(show.proxy, signals, settings.grace_s, say)
+        return await _drain(show, signals, settings.grace_s, say)
     finally:
         await show.stop()
 
@@ -51,11 +51,11 @@ class _Signals:
         (self.second if self.first.is_set() else self.first).set()
 
 
-async def _drain(proxy: Proxy, signals: _Signals, grace_s: float, say: Say) -> int:
+async def _drain(show: Show, signals: _Signals, grace_s: float, say: Say) -> int:
     """Tell all peers 1001 and wait for them; a second signal cuts that short."""
-    if proxy.open_relays:
-        say(f"draining {proxy.open_relays} connections, for at most {grace_s:g} s (a second signal ends them at once)")
-    stopping = asyncio.ensure_future(proxy.stop(grace_s))
+    if count := sum(proxy.open_relays for proxy in show.proxies):
+        say(f"draining {count} connections, for at most {grace_s:g} s (a second signal ends them at once)")
+    stopping = asyncio.ensure_future(show.drain(grace_s))
     hurrying = asyncio.ensure_future(signals.second.wait())
     await asyncio.wait({stopping, hurrying}, return_when=asyncio.FIRST_COMPLETED)
     is_cut = not stopping.done()
@@ -63,7 +63,7 @@ async def _drain(proxy: Proxy, signals: _Signals, grace_s: float, say: Say) -> i
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    say(_summary(proxy))
+    say(_summary(show.proxy))
     return 128 + signals.last if is_cut else ExitCode.OK
 
 

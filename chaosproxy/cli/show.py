@@ -1,5 +1,6 @@
 """A stage with all that people see of it: the greeting, metrics, the control address, a line for what happens."""
 
+import asyncio
 import errno
 import sys
 from secrets import token_urlsafe
@@ -11,6 +12,7 @@ from ..journal import Sink, open_journal
 from ..metrics import Metrics
 from ..port_holder import why_not
 from ..problems import show as shown
+from ..proxy import Proxy
 from ..security import Security
 from ..sockets import Address
 from ..stage import Stage
@@ -76,6 +78,12 @@ class Show:
         """Whether a session or another proxy is open, or was."""
         return self._control is not None and self._control.rooms.has_any
 
+    @property
+    def proxies(self) -> list[Proxy]:
+        """Ours, and those that have been put up over the control API."""
+        others = self._control.rooms if self._control else ()
+        return [self.proxy, *(room.stage.proxy for room in others)]
+
     async def start(self) -> None:
         """Bind both ports. Raise Trouble where one can't be had."""
         settings = self._settings
@@ -109,6 +117,10 @@ class Show:
         if settings.tls.is_developing and self.proxy.security.ca:
             for line in trust(self.proxy.security.ca):
                 self._say(line)
+
+    async def drain(self, grace_s: float) -> None:
+        """Say goodbye to the clients of all proxies, and end what is left after the grace time."""
+        await asyncio.gather(*(proxy.stop(grace_s) for proxy in self.proxies))
 
     async def stop(self) -> None:
         await self.stage.stop()

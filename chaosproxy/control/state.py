@@ -6,6 +6,7 @@ from itertools import islice
 
 from pydantic import JsonValue
 
+from ..canonical import mask
 from ..observe import Clients, Seen
 from ..profile import Until
 from ..proxy import Proxy
@@ -89,10 +90,10 @@ def _tell_until(until: Until, world: World) -> UntilTold:
 
 
 def tell_rule(rule: BoundRule, is_live: bool) -> RuleInForce:
-    """A rule as one would write it in a profile, with its id."""
+    """A rule as one would write it in a profile, with its id; the values of headers may be secrets."""
     fault = rule.fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"id": rule.id, rule.fault.name: fault, "when": when, "live": is_live}
+    return {"id": rule.id, **mask({rule.fault.name: fault, "when": when}), "live": is_live}
 
 
 def _tell_connection(session: Session, now: int) -> ConnectionTold:

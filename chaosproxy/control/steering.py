@@ -16,6 +16,8 @@ from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, read_o
 from .room import Room
 from .state import sessions_under, tell_phase
 
+LIVE_RULES_MAX = 250  # each is looked at for every connection
+
 # -- phases -----------------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +51,9 @@ async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
     order = read_order(NewRule, await request.read())
     _check_rule(room, order.rule)
     rule = bind([("live", order.rule)])[0]
+    live = {each.id for each in room.stage.proxy.world.live_rules}
+    if len(live) >= LIVE_RULES_MAX and rule.id not in live:
+        raise Refused(409, f"{LIVE_RULES_MAX} rules were added already; DELETE /api/rules heals them all")
     room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
     return web.json_response(_tell_added(room, rule), status=201)
 

@@ -71,7 +71,7 @@ def test_another_of_ones_own_may_be_named(named: str) -> None:
     assert terms.fence(HARMFUL) is None
 
 
-@pytest.mark.parametrize("named", [PUBLIC, "ws://nobody.invalid:1"])
+@pytest.mark.parametrize("named", [PUBLIC, "ws://nobody.invalid:1", "ws://169.254.169.254:80"])
 def test_a_strangers_server_may_not_unless_one_says_that_it_is_ones_own(named: str) -> None:
     with pytest.raises(Refused, match="start with --i-own-this-server if it is yours") as refused:
         grounds(LOCAL)(named)

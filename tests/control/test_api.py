@@ -11,6 +11,7 @@ import chaosproxy.control
 from chaosproxy.control import ControlServer
 from chaosproxy.control.client_door import REPORTS_MAX
 from chaosproxy.control.room import REPORTS_AT_ONCE, Budget
+from chaosproxy.control.steering import LIVE_RULES_MAX
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
 from chaosproxy.stage import Stage
@@ -375,6 +376,20 @@ class TestRules:
                 answer = await stage.ask("POST", "/api/rules", {"rule": {"close": {"code": 4200, "to": "server"}}})
                 assert (answer.status, answer.body) == (403, {"error": "this server is not yours"})
                 assert (await stage.ask("POST", "/api/rules", {"rule": {"close": 4200}})).status == 201
+
+        run(story())
+
+    def test_there_are_so_many_rules_at_most_and_each_may_still_be_replaced(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage:
+                statuses = [
+                    (await stage.ask("POST", "/api/rules", {"rule": {"drop": {}, "id": f"r{number}"}})).status
+                    for number in range(LIVE_RULES_MAX + 1)
+                ]
+                assert statuses == [201] * LIVE_RULES_MAX + [409]
+                assert len((await stage.state())["rules"]) == LIVE_RULES_MAX
+                assert (await stage.ask("POST", "/api/rules", {"rule": {"drop": {}, "id": "r7"}})).status == 201
+                assert len((await stage.ask("DELETE", "/api/rules")).body["healed"]) == LIVE_RULES_MAX
 
         run(story())
 

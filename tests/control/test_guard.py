@@ -104,7 +104,7 @@ def test_a_hostile_request_is_refused_and_changes_nothing(run: Run, what: str) -
     async def story() -> None:
         async with staged() as stage, stage.client() as client:
             last = stage.journal.last
-            for path in SEEING:
+            for path in [*SEEING, "/api/journal", "/api/proxies/main/journal"]:  # streams, too
                 assert (await speak(stage, "GET", path, HOSTILE[what])).status in (400, 403)
             for method, path in STEERING:
                 reply = await speak(stage, method, path, HOSTILE[what], "Content-Type: application/json", body=RULE)

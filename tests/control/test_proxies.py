@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chaosproxy.addresses import parse_upstream
@@ -17,8 +19,9 @@ from chaosproxy.security import PLAIN
 from chaosproxy.sockets import Address
 from chaosproxy.world import DEFAULTS
 from tests.control.conftest import Run
-from tests.control.stage import Answer, Stage, profile_of, staged
+from tests.control.stage import Answer, Stage, echo, profile_of, staged
 from tests.interop.processes import free_ports
+from tests.interop.proxy import Proxy
 
 PHASES = [{"name": "healthy", "until": "step"}, {"name": "outage", "rules": [{"reject": {"status": "503"}}]}]
 STEPPED = {"version": 1, "name": "stepped", "phases": PHASES}
@@ -325,3 +328,25 @@ def test_what_is_told_of_a_proxy_is_valid_json_with_hostile_names_of_profiles(ru
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     run(story())
+
+
+def test_a_signal_drains_all_proxies_of_the_process(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serve(echo, "127.0.0.1", 0, ping_interval=None) as server:
+            upstream = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            proxy = Proxy(tmp_path, upstream)
+            await asyncio.to_thread(proxy.start)
+            try:
+                other = await asyncio.to_thread(proxy.control, "POST", "/api/proxies", {"name": "b"}, expect=201)
+                async with client({"url": proxy.url}) as ours, client(other) as theirs:
+                    proxy.signal_stop()
+                    for link in (ours, theirs):
+                        with pytest.raises(ConnectionClosed) as closed:
+                            await link.recv()
+                        assert closed.value.rcvd
+                        assert closed.value.rcvd.code == 1001
+            finally:
+                await asyncio.to_thread(proxy.wait_stopped)
+            assert "draining 2 connections" in proxy.log_path.read_text()
+
+    asyncio.run(story())
