@@ -31,7 +31,7 @@ class Page {
     onPress(byId('report'), () => api.download('/report', 'chaosproxy-report.html'));
     onPress(byId('journal'), () => api.download('/journal?format=jsonl', 'chaosproxy-journal.jsonl'));
     byId('stage').addEventListener('change', () => this.goTo(byId('stage').value));
-    this.stages = new Map([['/api', 'main']]);
+    this.missing = new Set();
     this.turn = new AbortController();
   }
 
@@ -101,6 +101,7 @@ class Page {
     this.meters.clear();
     byId('verdict').hidden = true;
     this.isJudged = true; // until we are told otherwise
+    this.missing.clear();
     this.phase.listProfiles();
     this.findStages();
   }
@@ -134,8 +135,7 @@ class Page {
   }
 
   async findStages() {
-    const [sessions, proxies] = await Promise.all(['/api/sessions', '/api/proxies'].map((path) => (
-      this.api.ask('GET', path).catch(() => ({})))));
+    const [sessions, proxies] = await Promise.all(['/api/sessions', '/api/proxies'].map((path) => this.askStages(path)));
     const stages = [['/api', 'main']];
     for (const each of sessions.sessions || []) stages.push([each.control, `session ${each.id} · ${each.profile || 'no profile'}`]);
     for (const each of proxies.proxies || []) {
@@ -147,6 +147,17 @@ class Page {
     byId('stage').replaceChildren(...stages.map(([base, words]) => el('option', { value: base, textContent: words })));
     byId('stage').value = this.api.base;
     byId('choosing').hidden = stages.length < 2;
+  }
+
+  /** An address that is not there is asked for once: browsers complain of each such answer. */
+  async askStages(path) {
+    if (this.missing.has(path)) return {};
+    try {
+      return await this.api.ask('GET', path);
+    } catch (error) {
+      if (error.status === 404) this.missing.add(path);
+      return {};
+    }
   }
 
   goTo(base) {
