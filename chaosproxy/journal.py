@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from time import monotonic_ns
 from typing import NamedTuple, Protocol, get_args
@@ -25,13 +25,14 @@ from .wire.frames import Side
 from .world import DEFAULTS, Options, Told
 
 FORMAT = 1
+RUN_ENDED = "run_ended"  # the kind of a note: a verdict is about what stands before it
 TAIL_RECORDS_MAX = 10_000
 TAIL_BYTES_MAX = 16 * 1024 * 1024
 
 Record = Mapping[str, JsonValue]
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_RENAMED = {"event": "protocol_event"}  # `event` is the kind of the record
+RENAMED = {"event": "protocol_event"}  # `event` is the kind of the record
 
 
 class JournalError(ValueError):
@@ -72,7 +73,7 @@ class Journal:
     ) -> None:
         self._clock = clock
         self._on_record = on_record
-        self._started_at = clock()
+        self.started_at = clock()
         self._outlet = _Outlet(file, on_trouble) if file else None
         self._tail: deque[Line] = deque()
         self._tail_bytes = 0
@@ -112,12 +113,12 @@ class Journal:
             if told.session.connection:
                 fields["client"], fields["connection"] = told.session.client, told.session.connection
         for name, value in told.event._asdict().items():
-            fields[_RENAMED.get(name, name)] = value.label if isinstance(value, Side) else value
+            fields[RENAMED.get(name, name)] = value.label if isinstance(value, Side) else value
         return self._add(told.at, _kind(type(told.event)), fields)
 
-    def note(self, kind: str, **fields: JsonValue) -> None:
+    def note(self, kind: str, at: int | None = None, **fields: JsonValue) -> None:
         """Record something about the proxy's surroundings that is no event of a connection."""
-        self._add(self._clock(), kind, fields)
+        self._add(self._clock() if at is None else at, kind, fields)
 
     def line(self, seq: int) -> str | None:
         """The record of a number; None where the tail does not go back so far."""
@@ -150,7 +151,7 @@ class Journal:
         return self.last
 
     def _seconds(self, at: int) -> float:
-        return (at - self._started_at) // 1000 / 1_000_000
+        return (at - self.started_at) // 1000 / 1_000_000
 
     # -- followers --------------------------------------------------------------------------------------------------
 
@@ -220,22 +221,30 @@ def open_journal(path: str) -> Sink:
 
 def read_journal(lines: Iterable[str]) -> tuple[Record, list[Record]]:
     """Read a journal's header and records. A last line that a crash cut short is left out; any other is an error."""
-    records: list[Record] = []
+    records = iter_journal(lines)
+    return next(records), list(records)
+
+
+def iter_journal(lines: Iterable[str]) -> Iterator[Record]:
+    """The same one by one, the header first. Raise JournalError, at the place where they are no journal any more."""
     broken = 0
+    is_begun = False
     for number, line in enumerate(lines, 1):
         if broken:
             raise JournalError(f"line {broken}: expected a JSON object")
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
+        if not isinstance(record, dict):
             broken = number
-    if not records or records[0].get("journal") != FORMAT:
+        elif is_begun or record.get("journal") == FORMAT:
+            is_begun = True
+            yield record
+        else:
+            break
+    if not is_begun:
         raise JournalError(f'line 1: expected the header of a journal of format {FORMAT}: {{"journal": {FORMAT}, …}}')
-    return records[0], records[1:]
 
 
 def _encode(record: Record) -> str:
@@ -252,7 +261,12 @@ def _kind(event: type[Event]) -> str:
 
 def kinds() -> list[str]:
     """What the field `event` may say of what the proxy tells."""
-    return sorted(_kind(event) for event in get_args(Event))
+    return sorted(event_types())
+
+
+def event_types() -> dict[str, type[Event]]:
+    """The event of each of these kinds."""
+    return {_kind(event): event for event in get_args(Event)}
 
 
 _KINDS: dict[type[Event], str] = {}

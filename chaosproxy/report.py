@@ -26,6 +26,7 @@ class Judged(NamedTuple):
     evidence: dict[int, str]  # records as JSON, by number
     clients: list[Any]  # see observations
     repeat: int = 0  # which of several runs it is, from 1; 0 where there is one
+    picture: dict[str, Any] | None = None  # see picture
 
     @property
     def has_passed(self) -> bool:
@@ -117,6 +118,12 @@ def junit(every: Sequence[Judged]) -> bytes:
     ET.indent(root)
     made: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return made + b"\n"
+
+
+def drawn(judged: Judged, *, has_verdict: bool = True) -> dict[str, Any]:
+    """A run for a report in HTML: its picture, its verdict, and the records that this names."""
+    records = {str(number): json.loads(text) for number, text in sorted(judged.evidence.items())}
+    return {"picture": judged.picture, "verdict": _run(judged) if has_verdict else None, "records": records}
 
 
 def as_json(every: Sequence[Judged]) -> dict[str, Any]:

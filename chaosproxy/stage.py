@@ -7,16 +7,17 @@ from secrets import token_hex
 from time import monotonic_ns
 
 from .digest import Digester, RunDigest
-from .journal import Journal, Record, Sink
+from .journal import RUN_ENDED, Journal, Record, Sink
 from .observations import Json, tell_clients
 from .observe import Clients
 from .picture import Picture
 from .profile import EMPTY, Profile
 from .proxy import Proxy
 from .recording import RecordedWorld
+from .report import Judged
 from .security import PLAIN, Security
 from .sockets import LOOPBACK, Address, Upstream
-from .verdict import Judge, Verdict
+from .verdict import Judge, Row, Verdict
 from .world import DEFAULTS, MakeWorld, Options, Told, World
 
 Listener = Callable[[Told], None]
@@ -48,14 +49,16 @@ class Stage:
         self.listeners: list[Listener] = []
         self._digester = Digester() if is_judged else None
         options = options._replace(is_opaque=isinstance(upstream, Upstream) and upstream.is_opaque)
-        self.journal = Journal(profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear)
+        self.journal = Journal(
+            profile, seed, file, options=options, on_trouble=on_trouble, on_record=self._hear, clock=monotonic_ns
+        )
         self.picture = Picture(json.loads(self.journal.header), token_hex(8))
         if records_bytes:
             make_world = partial(RecordedWorld, write=self.journal.record)
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
         is_read = profile.protocol is not None and not options.is_opaque
         self.clients = Clients(has_protocol=is_read)
-        self.judge = Judge(profile, monotonic_ns()) if is_judged else None
+        self.judge = Judge(profile, self.journal.started_at) if is_judged else None
 
     async def start(self) -> None:
         """Listen, and launch the timeline. Raise OSError where the address can't be had."""
@@ -70,7 +73,28 @@ class Stage:
     def verdict(self, *, is_over: bool = False) -> Verdict:
         """How the run stands, or how it has ended."""
         assert self.judge, "only a stage that is judged keeps what a verdict needs"
-        return self.judge.verdict(monotonic_ns(), is_over=is_over)
+        return self.judge.verdict(self.note_end() if is_over else monotonic_ns(), is_over=is_over)
+
+    def note_end(self) -> int:
+        """Say in the journal that the run ends here: what follows is its aftermath. Return when that is."""
+        now = monotonic_ns()
+        self.journal.note(RUN_ENDED, now)
+        return now
+
+    def judged(self, rows: tuple[Row, ...], took: int) -> Judged:
+        """The run up to now, with what its verdict says, for reports."""
+        world = self.proxy.world
+        named = {seq for row in rows for seq in row.evidence}
+        return Judged(
+            profile=world.profile.name or "profile",
+            seed=world.seed,
+            took=took,
+            digest=self.digest().whole,
+            rows=rows,
+            evidence={seq: text for seq in named if (text := self.journal.line(seq))},
+            clients=self.observations(),
+            picture=self.picture.since(0, self.journal.now),
+        )
 
     def observations(self) -> list[Json]:
         """What clients did, as data."""

@@ -7,6 +7,7 @@ changed for longest.
 
 from collections import OrderedDict
 from heapq import heappop, heappush
+from operator import itemgetter
 from typing import Any
 
 from pydantic import JsonValue
@@ -17,6 +18,7 @@ ITEMS_MAX = 50_000  # in all lanes together
 
 Json = dict[str, JsonValue]
 Item = dict[str, Any]
+_SEQ = itemgetter("seq")
 
 
 class Items:
@@ -44,7 +46,7 @@ class Items:
             if changed_in <= version:
                 break
             changed.append(item)
-        return [*sorted(changed, key=lambda item: int(item["seq"]))]
+        return [*sorted(changed, key=_SEQ)]
 
 
 class Lane:

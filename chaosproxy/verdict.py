@@ -12,6 +12,7 @@ from .expectations.base import failed, passed, wait
 from .expected import Expected
 from .history import History
 from .profile import BoundRule, Profile
+from .units import MICROSECOND
 from .world import Told
 
 NO_CLIENT = "no client was seen: does it connect to the proxy (CHAOSPROXY_URL) and not to the server itself?"
@@ -50,7 +51,11 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """Hears what happens in a run of a profile, and says how it stands. Times are those of one clock."""
+    """Hears what happens in a run of a profile, and says how it stands. Times are those of one clock.
+
+    It looks at them to the microsecond since `started_at`, as the journal has them: so who judges by the journal alone
+    comes to the same verdict.
+    """
 
     def __init__(self, profile: Profile, started_at: int) -> None:
         self.profile = profile
@@ -64,7 +69,10 @@ class Judge:
         session = told.session
         number = session.number if session else None
         client = session.client if session and session.connection else None
-        self.history.hear(Spot(told.at, seq), number, client, told.event)
+        self.history.hear(Spot(self._to_microsecond(told.at), seq), number, client, told.event)
+
+    def _to_microsecond(self, at: int) -> int:
+        return at - (at - self._started_at) % MICROSECOND
 
     @property
     def is_timeline_done(self) -> bool:
@@ -78,6 +86,7 @@ class Judge:
 
     def verdict(self, now: int, *, is_over: bool = False) -> Verdict:
         """Judge what has happened so far; with `is_over`, what is open has failed."""
+        now = self._to_microsecond(now)
         if is_over:
             self.history.retire(now)
         rows = [self._judge_client(now, is_over), *self._judge_phases(is_over), *self._judge_faults(is_over)]
@@ -90,7 +99,7 @@ class Judge:
 
     def scene(self, now: int) -> Scene:
         """What there is to be seen, without a judgement."""
-        return self._scene(now, False)
+        return self._scene(self._to_microsecond(now), False)
 
     # -- what is judged without being asked -------------------------------------------------------------------------
 

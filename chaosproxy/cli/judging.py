@@ -184,17 +184,7 @@ class _Run:
 
     def _judged(self, rows: tuple[Row, ...], took: int, number: int) -> Judged:
         self.story = self._stage.story()
-        named = {seq for row in rows for seq in row.evidence}
-        return Judged(
-            profile=self._settings.profile.name or "profile",
-            seed=self._show.proxy.world.seed,
-            took=took,
-            digest=self._stage.digest().whole,
-            rows=rows,
-            evidence={seq: text for seq in named if (text := self._stage.journal.line(seq))},
-            clients=self._stage.observations(),
-            repeat=number,
-        )
+        return self._stage.judged(rows, took)._replace(repeat=number)
 
 
 def pause_after(took: int) -> float:

@@ -27,6 +27,7 @@ async def run(settings: Settings, say: Say) -> int:
         reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show, say)
         await signals.first.wait()
         reminder.cancel()
+        show.stage.note_end()
         return await _drain(show.proxy, signals, settings.grace_s, say)
     finally:
         await show.stop()

@@ -25,6 +25,7 @@ SEEING: dict[str, OfRoom] = {
     "/journal": seeing.show_journal,
     "/verdict": seeing.show_verdict,
     "/picture": seeing.show_picture,
+    "/report": seeing.show_report,
     "/wait": seeing.wait,
 }
 STEERING: dict[tuple[str, str], OfRoom] = {

@@ -5,6 +5,7 @@ import re
 from time import monotonic_ns
 
 from ..meter import read_meter
+from ..report import drawn
 from ..stage import Stage
 from ..units import SECOND, parse_duration
 from .orders import Refused
@@ -58,6 +59,14 @@ def tell_picture(stage: Stage, version: int = 0) -> Json:
     meter = read_meter(stage.proxy)
     meter |= {"phase": tell_phase(world, monotonic_ns()), "draining": world.is_draining}
     return stage.picture.since(version, stage.journal.now) | {"meter": meter}
+
+
+def tell_run(stage: Stage) -> Json:
+    """A run up to now as a report draws it; with a verdict where it is judged."""
+    if stage.judge is None:
+        return {"picture": stage.picture.since(0, stage.journal.now), "verdict": None, "records": {}}
+    judged = stage.judged(stage.verdict().rows, round(stage.journal.now * SECOND))
+    return drawn(judged)
 
 
 def read_version(text: str) -> int:

@@ -1,13 +1,15 @@
 """What is going on at one stage: state, journal, verdict, and waiting. No GET changes anything."""
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic_ns
 
 from aiohttp import web
 
+from ..page import report_html
 from ..units import SECOND, parse_duration
 from .orders import Refused
-from .picturing import read_patience, read_version, tell_picture
+from .picturing import read_patience, read_version, tell_picture, tell_run
 from .room import Room
 from .state import tell_state, tell_verdict
 from .waits import UNJUDGED
@@ -45,6 +47,15 @@ async def show_picture(room: Room, request: web.Request) -> web.StreamResponse:
         version = 0  # what is known is another run's
     await room.viewers.wait(version, patience)
     return web.json_response(tell_picture(room.stage, version))
+
+
+async def show_report(room: Room, request: web.Request) -> web.StreamResponse:
+    """The run up to now, in one file that opens without us."""
+    name = room.stage.proxy.world.profile.name or "run"  # it has nothing that would have to be escaped
+    # It may take a while, and the traffic goes on meanwhile.
+    text = await asyncio.to_thread(report_html, [tell_run(room.stage)])
+    disposition = f'attachment; filename="chaosproxy-{name}.html"'
+    return web.Response(text=text, content_type="text/html", headers={"Content-Disposition": disposition})
 
 
 async def wait(room: Room, request: web.Request) -> web.StreamResponse:

@@ -79,12 +79,15 @@ class Streams:
                 await self._send(response, "".join(map(_event, lines)))
                 continue
             try:
-                await asyncio.wait_for(self._journal.wait(seq), self._pulse_s)
+                # (Not wait_for: in Python 3.11 it swallows the end of it all where a record comes in the same moment.)
+                async with asyncio.timeout(self._pulse_s):
+                    await self._journal.wait(seq)
             except TimeoutError:
                 await self._send(response, ":\n\n")
 
     async def _send(self, response: web.StreamResponse, text: str) -> None:
-        await asyncio.wait_for(response.write(text.encode()), self._patience_s)
+        async with asyncio.timeout(self._patience_s):
+            await response.write(text.encode())
 
     def _read_number(self, request: web.Request) -> int:
         """Where the follower was. A number we have not reached is of another run: then it gets everything."""

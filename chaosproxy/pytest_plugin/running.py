@@ -12,7 +12,7 @@ from ..cli.place import Place
 from ..cli.premises import Fence, Settings, prepare
 from ..cli.secure import TlsOptions, host_header
 from ..cli.trouble import Trouble
-from ..report import Judged, lines, record_line
+from ..report import lines, record_line
 from ..sockets import LOOPBACK, Upstream
 from ..stage import Stage
 from ..verdict import Verdict
@@ -89,17 +89,7 @@ class Running(NamedTuple):
 
     def table(self, verdict: Verdict) -> str:
         """A verdict as people read it, with evidence below what failed."""
-        named = {seq for row in verdict.rows for seq in row.evidence}
-        judged = Judged(
-            profile=self.world.profile.name or "profile",
-            seed=self.world.seed,
-            took=monotonic_ns() - self.began,
-            digest=self.stage.digest().whole,
-            rows=verdict.rows,
-            evidence={seq: text for seq in named if (text := self.stage.journal.line(seq))},
-            clients=self.stage.observations(),
-        )
-        return "\n".join(lines(judged))
+        return "\n".join(lines(self.stage.judged(verdict.rows, monotonic_ns() - self.began)))
 
     def last_records(self, most: int = RECORDS_SHOWN) -> Iterator[str]:
         """The newest records of the journal, a line each."""

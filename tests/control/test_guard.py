@@ -25,7 +25,15 @@ STEERING_OF_A_STAGE = [
     ("POST", "/reports"),
     ("POST", "/marks"),
 ]
-SEEING_OF_A_STAGE = ["/state", "/journal", "/journal?format=jsonl", "/verdict", "/wait?for=opened", "/picture"]
+SEEING_OF_A_STAGE = [
+    "/state",
+    "/journal",
+    "/journal?format=jsonl",
+    "/verdict",
+    "/wait?for=opened",
+    "/picture",
+    "/report",
+]
 BASES = ["/api", "/api/sessions/x"]
 OF_SESSIONS = [("POST", "/api/sessions"), ("DELETE", "/api/sessions/x")]  # what is there can be seen by GET, too
 STEERING = [*((method, base + path) for base in BASES for method, path in STEERING_OF_A_STAGE), *OF_SESSIONS]

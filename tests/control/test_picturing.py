@@ -1,6 +1,8 @@
 """The picture over HTTP: at once, when it changes, or with nothing new when the wait is over."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
@@ -196,3 +198,40 @@ def test_no_more_wait_than_there_is_room_for(run: Run) -> None:
 async def _until_somebody_waits(stage: Stage, number: int = 1) -> None:
     while stage.control.sessions.main.viewers.count < number:  # noqa: ASYNC110
         await asyncio.sleep(0)
+
+
+class TestTheReport:
+    def test_it_is_a_file_with_the_run_up_to_now_and_its_verdict(self, run: Run) -> None:
+        async def story() -> None:
+            profile = TWO_PHASES.model_copy(update={"expect": profile_of(expect=[{"one_connection": "true"}]).expect})
+            async with staged(profile) as stage, stage.client("/app/key?token=secret"):
+                answer = await stage.ask("GET", "/api/report")
+
+                assert answer.headers["Content-Disposition"] == 'attachment; filename="chaosproxy-outage.html"'
+                assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+                assert "secret" not in answer.body
+                (told,) = runs_in(answer.body)
+                assert [lane["path"] for lane in told["picture"]["lanes"]] == ["/app/key"]
+                rows = {row["name"]: row for row in told["verdict"]["rows"]}
+                assert rows["one_connection: true"]["outcome"] == "holds"
+                (came,) = rows["a client came"]["evidence"]
+                assert came == told["records"][str(came["seq"])]
+
+        run(story())
+
+    def test_without_expectations_there_is_no_verdict(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(TWO_PHASES) as stage, stage.client():
+                (told,) = runs_in((await stage.ask("GET", "/api/report")).body)
+
+                assert (told["verdict"], told["records"], len(told["picture"]["lanes"])) == (None, {}, 1)
+
+        run(story())
+
+
+def runs_in(page: str) -> list[dict[str, Any]]:
+    """The runs that a report holds."""
+    found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert found
+    runs: list[dict[str, Any]] = json.loads(found[1])
+    return runs

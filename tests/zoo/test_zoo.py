@@ -1,12 +1,15 @@
 """Judges are judged: each mutant fails exactly its own expectation and no other, the good client passes all."""
 
 import asyncio
+import io
 from time import monotonic_ns
 from typing import Any
 
 from chaosproxy.demo.server import DemoServer
 from chaosproxy.expectations import Outcome
+from chaosproxy.journal import iter_journal
 from chaosproxy.profile import Profile
+from chaosproxy.retold import retell
 from chaosproxy.sockets import Address
 from chaosproxy.stage import Stage
 from chaosproxy.units import SECOND
@@ -63,7 +66,8 @@ def _profile(parts: dict[str, Any]) -> Profile:
 
 async def _judge(character: Character | None, parts: dict[str, Any], server: DemoServer) -> list[str]:
     """What a herd of this character fails."""
-    stage = Stage(Address("127.0.0.1", server.port), profile=_profile(parts), is_judged=True)
+    file = io.BytesIO()
+    stage = Stage(Address("127.0.0.1", server.port), profile=_profile(parts), is_judged=True, file=file)
     await stage.start()
     clients = asyncio.create_task(herd(character, stage.proxy.port, SIZE)) if character else None
     deadline = monotonic_ns() + (PATIENCE if character else SECOND)
@@ -71,6 +75,8 @@ async def _judge(character: Character | None, parts: dict[str, Any], server: Dem
         while not stage.verdict().is_finished and monotonic_ns() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.25)  # no time at all: see virtual_loop
         verdict = stage.verdict(is_over=True)
+        records = iter_journal(io.StringIO(file.getvalue().decode()))
+        assert retell(next(records), records).judged.rows == verdict.rows
         return [row.name for row in verdict.rows if row.outcome is Outcome.FAILED]
     finally:
         if clients:
