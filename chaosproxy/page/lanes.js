@@ -4,7 +4,8 @@
 const SPANS = [['60 s', 60], ['5 min', 300]];
 const CALM = matchMedia('(prefers-reduced-motion: reduce)');
 const MOVE_PX = 0.4; // less than this can't be seen to move
-const DENSITY_MS = 400; // between drawings of groups, whose every change would draw them
+const DENSITY_MS = 400; // between two drawings of a group, whose every change would draw it
+const DENSITY_BUDGET_MS = 6; // of a frame, for groups; those without a turn have it in the next
 const COSTS_MAX = 1000;
 
 class Timeline {
@@ -192,27 +193,44 @@ class Timeline {
     for (const each of [this.axis, this.behind, this.spells]) each.show(view);
     for (const line of ['x1', 'x2']) setAttribute(this.nowLine, line, ((view.now - view.from) * view.pps).toFixed(1));
     this.showFound(view);
-    const isGroupsTurn = begun - (this.groupsAt || -Infinity) >= DENSITY_MS;
     for (const row of this.rows.values()) {
       if (this.hasNews && row instanceof LaneRow) row.note(view.now);
-      if (row instanceof GroupRow && isGroupsTurn) row.note(view.now);
-      if (row.isSeen) row.plot.show(view);
+      if (row instanceof LaneRow && row.isSeen) row.plot.show(view);
     }
-    if (isGroupsTurn) this.groupsAt = begun;
     this.hasNews = false;
+    const areDone = this.showGroups(view, begun);
     this.showChoice();
     this.costs.push(performance.now() - begun);
     if (this.costs.length > COSTS_MAX) this.costs.shift();
-    this.goOn(view, isGroupsTurn);
+    this.goOn(view, areDone);
+  }
+
+  /** Groups take turns, the one that waits longest first. Return whether all that was due is done. */
+  showGroups(view, begun) {
+    const groups = [...this.rows.values()].filter((row) => row instanceof GroupRow);
+    const budget = performance.now() + DENSITY_BUDGET_MS;
+    let areDone = true;
+    for (const row of groups.sort((one, other) => one.notedAt - other.notedAt)) {
+      const isDue = begun - row.notedAt >= DENSITY_MS;
+      if (isDue && performance.now() < budget) {
+        row.note(view.now);
+        row.notedAt = begun;
+      } else if (isDue) {
+        areDone = false;
+      }
+      if (row.isSeen) row.plot.show(view);
+    }
+    return areDone;
   }
 
   /** While time goes on, draw again once something would be seen to move. */
-  goOn(view, wereGroupsNoted) {
+  goOn(view, areGroupsDone) {
+    if (!areGroupsDone) this.see();
     if (!this.isLive || !this.model.run) return;
     const wait = this.window.mode === 'follow' ? (1000 * MOVE_PX) / view.pps : 250;
     const least = CALM.matches ? 1000 : Math.min(wait, 1000);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.see(), wereGroupsNoted ? least : Math.min(least, DENSITY_MS));
+    this.timer = setTimeout(() => this.see(), least);
   }
 
   showChoice() {

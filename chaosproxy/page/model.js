@@ -50,6 +50,8 @@ class Model {
     lane.revision += 1;
     changes.lanes.add(lane);
     for (const list of LISTS) this.takeList(lane[list], told[list], list, lane, changes);
+    lane.lastWire = latestOf(lane.wire);
+    lane.lastState = latestOf(lane.states);
   }
 
   takeList(known, told, list, lane, changes) {
@@ -115,12 +117,6 @@ function latestOf(items) {
   return latest;
 }
 
-const wireNow = (lane) => {
-  const latest = latestOf(lane.wire);
-  return latest && latest.to === null ? latest.what : '';
-};
-
-const stateNow = (lane) => {
-  const latest = latestOf(lane.states);
-  return latest && latest.to === null ? latest : null;
-};
+const lastsStill = (item) => Boolean(item) && item.to === null;
+const wireNow = (lane) => (lastsStill(lane.lastWire) ? lane.lastWire.what : '');
+const stateNow = (lane) => (lastsStill(lane.lastState) ? lane.lastState : null);

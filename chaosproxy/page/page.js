@@ -33,6 +33,7 @@ class Page {
     byId('stage').addEventListener('change', () => this.goTo(byId('stage').value));
     this.missing = new Set();
     this.turn = new AbortController();
+    this.costs = []; // ms that the last answers took to be taken in
   }
 
   // -- listening ----------------------------------------------------------------------------------------------------
@@ -76,6 +77,13 @@ class Page {
   }
 
   take(told) {
+    const begun = performance.now();
+    this.takeAll(told);
+    this.costs.push(performance.now() - begun);
+    if (this.costs.length > COSTS_MAX) this.costs.shift();
+  }
+
+  takeAll(told) {
     const changes = this.model.take(told);
     const wasLost = byId('link').dataset.kind !== 'good';
     if (wasLost) this.timeline.setLive(true);

@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from chaosproxy.demo.auth import DEFAULT_APP
 from chaosproxy.page import report_html
+from tests.interop.crowd import Crowd, served
 from tests.interop.demo_server import Demo
 from tests.interop.live_page import LivePage
 from tests.interop.proxy import Proxy
@@ -214,7 +215,7 @@ def test_what_peers_say_is_text(scene: Scene) -> None:
         link.close(4000, HOSTILE)
     page = scene.page
     page.see_text(".names strong", HOSTILE)
-    page.see(f"document.querySelector('#log').textContent.includes({HOSTILE!r})")
+    page.see(f"document.querySelector('#log').textContent.includes('with 4000: ' + {HOSTILE!r})")
     page.click(".items summary")
     page.see(f"document.querySelector('.items tbody').textContent.includes('with 4000: ' + {HOSTILE!r})")
     assert page.evaluate("document.images.length") == 0
@@ -236,6 +237,33 @@ def test_a_proxy_that_was_away_is_found_again_and_its_past_is_gone(tmp_path: Pat
         with connect(f"{proxy.url}/app/{DEFAULT_APP.key}?protocol=7", proxy=None) as link:
             link.recv()
             browser.see("document.querySelector('.row.lane')")
+
+
+FRAME_MS = 16
+
+
+def p95(costs: list[float]) -> float:
+    return sorted(costs)[int(len(costs) * 0.95)]
+
+
+def test_a_thousand_connections_are_a_few_rows_that_open_and_are_drawn_within_a_frame(browser: LivePage) -> None:
+    with served(Crowd(clients=1000, restless=50)) as url:
+        browser.open(url)
+        browser.see(LIVE)
+        browser.see("document.querySelectorAll('.row.group').length === 20 && !document.querySelector('.row.lane')")
+        browser.see("document.querySelector('.row.group .status').textContent === '50 established'")
+        browser.see("page.costs.length > 12 && page.timeline.costs.length > 60")
+        groups = browser.evaluate("[page.costs.slice(1), page.timeline.costs.slice(2)]")
+        browser.evaluate("document.querySelectorAll('.toggle').forEach((each) => each.click())")
+        browser.see("document.querySelectorAll('.row.lane').length === 1000")
+        browser.see("document.querySelectorAll('.row.lane .sign.end').length > 5")
+        browser.evaluate("page.costs.length = page.timeline.costs.length = 0")
+        browser.see("page.costs.length > 12 && page.timeline.costs.length > 60")
+        lanes = browser.evaluate("[page.costs, page.timeline.costs]")
+        costs = {"groups": [p95(each) for each in groups], "lanes": [p95(each) for each in lanes]}
+        print(costs)
+        assert all(cost < FRAME_MS for each in costs.values() for cost in each), costs
+        assert browser.evaluate("document.documentElement.scrollWidth") == 1280
 
 
 class TestToken:
