@@ -44,7 +44,7 @@ class Timeline {
     this.element = el('div', { className: 'timeline' },
       el('div', { className: 'row axis' }, el('div', { className: 'label' }, this.windowButtons()), this.axis.element),
       el('div', { className: 'body' }, this.behind.element, this.spellsRow, this.list, this.empty));
-    root.append(legend(), this.element);
+    root.append(this.element, legend());
   }
 
   windowButtons() {
@@ -118,7 +118,7 @@ class Timeline {
   }
 
   arrange() {
-    this.order = rowsOf(this.model.ordered(), this.opened);
+    this.order = rowsOf(this.model.ordered().filter((lane) => this.isShown(lane)), this.opened);
     const wanted = new Set();
     let place = this.list.firstElementChild;
     for (const each of this.order) {
@@ -134,6 +134,28 @@ class Timeline {
     this.empty.hidden = this.order.length > 0;
     setText(this.empty, this.isLive ? 'No client has connected yet.' : 'No client has connected in this run.');
     this.keys.settle();
+  }
+
+  /** While the present is followed, lanes that were over before it make room; those that are used stay. */
+  isShown(lane) {
+    if (lane.live || this.window.mode !== 'follow' || lane.lastAt >= this.from) return true;
+    const row = this.rows.get(`lane:${lane.id}`);
+    return Boolean(row) && row.element.contains(document.activeElement);
+  }
+
+  /** See from time to time whether other lanes are to be shown. */
+  noteTime(view) {
+    this.from = view.from;
+    const second = Math.floor(view.from);
+    if (second === this.second && this.window.mode === this.modeThen) return;
+    Object.assign(this, { second, modeThen: this.window.mode });
+    let shown = 0;
+    for (const lane of this.model.lanes.values()) shown += this.isShown(lane) ? 1 : 0;
+    if (shown !== this.shown) {
+      this.order = null;
+      this.hasNews = true;
+    }
+    this.shown = shown;
   }
 
   makeRow(key, { lane, group }) {
@@ -188,8 +210,9 @@ class Timeline {
     const begun = performance.now();
     this.isAsked = false;
     if (!this.sight) return;
-    if (!this.order) this.arrange();
     const view = this.view();
+    this.noteTime(view);
+    if (!this.order) this.arrange();
     for (const each of [this.axis, this.behind, this.spells]) each.show(view);
     for (const line of ['x1', 'x2']) setAttribute(this.nowLine, line, ((view.now - view.from) * view.pps).toFixed(1));
     this.showFound(view);
@@ -283,6 +306,7 @@ class Timeline {
     if (hidden) this.opened.add(hidden.group.key);
     this.order = null;
     this.hasNews = true;
+    this.noteTime(this.view());
     this.arrange();
   }
 

@@ -52,6 +52,7 @@ class Model {
     for (const list of LISTS) this.takeList(lane[list], told[list], list, lane, changes);
     lane.lastWire = latestOf(lane.wire);
     lane.lastState = latestOf(lane.states);
+    lane.lastAt = lastAtOf(lane);
   }
 
   takeList(known, told, list, lane, changes) {
@@ -115,6 +116,15 @@ function latestOf(items) {
     if (!latest || startOf(item) >= startOf(latest)) latest = item;
   }
   return latest;
+}
+
+/** When the last of a lane was, as far as it is over. */
+function lastAtOf(lane) {
+  let last = 0;
+  for (const list of LISTS) {
+    for (const item of lane[list].values()) last = Math.max(last, item.to === null ? Infinity : item.to || startOf(item));
+  }
+  return last;
 }
 
 const lastsStill = (item) => Boolean(item) && item.to === null;
