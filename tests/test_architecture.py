@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "endings",
         "session",
         "blows stream_session",
+        "in_force",
         "world",
         "sweep",
         "recording",
