@@ -39,6 +39,20 @@ class Active(NamedTuple):
     visit_of_phase: int  # the dice's: phases put before move no strike
     since: int
     shared: dict[Side, Pacer] | None  # what all its connections share
+    only: set[int] | None  # attempts, where it acts on no others
+    freed: set[int]  # attempts on which it was ended by hand
+
+    def takes(self, session: Session) -> bool:
+        """Whether it may act on a connection at all; its match is another question."""
+        return (self.only is None or session.number in self.only) and session.number not in self.freed
+
+
+class LiveRule(NamedTuple):
+    """A rule that was added by hand."""
+
+    rule: BoundRule
+    expiry: int | None  # when it heals by itself
+    only: set[int] | None = None  # attempts that are still there, where it acts on no others
 
 
 class InForce(ABC):
@@ -54,10 +68,10 @@ class InForce(ABC):
         self.tally = Tally()
         self.told: list[Told] = []  # drained by the rim
         self.steps: list[Step] = []
-        self._is_hushed = self._is_cut_off = False
+        self._is_cleared = False  # no rule is in force, and none begins
         self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
         self._active: dict[str, Active] = {}
-        self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
+        self._live: dict[str, LiveRule] = {}
         self._plain = PlainRules(seed)
         self._blows = Blows()
         self._make_link: Callable[..., Link] = Link
@@ -70,12 +84,12 @@ class InForce(ABC):
         """What the conditions of `until` see now."""
 
     @abstractmethod
-    def _reach_healed(self, now: int) -> None:
+    def _reach_healed(self, among: Iterable[Session], now: int) -> None:
         """Take requests to the upstream that were kept back, if nothing new hinders them."""
 
     @property
     def live_rules(self) -> list[BoundRule]:
-        return [rule for rule, _ in self._live.values()]
+        return [live.rule for live in self._live.values()]
 
     @property
     def active_rules(self) -> list[BoundRule]:
@@ -84,7 +98,7 @@ class InForce(ABC):
     # -- phases and rules -------------------------------------------------------------------------------------------
 
     def _start(self, now: int) -> None:
-        if self.timeline.start(now):
+        if not self._is_cleared and self.timeline.start(now):
             self._entered("start", now)
 
     def _advance(self, now: int) -> None:
@@ -102,47 +116,58 @@ class InForce(ABC):
         self.told.append(Told(now, None, PhaseEntered(phase.name if phase else "", self.timeline.visit, reason)))
         self._change_rules(f"phase {phase.name}" if phase else "end of the timeline", now)
 
-    def _wanted_rules(self) -> list[BoundRule]:
-        from_profile = [] if self.timeline.is_over else self.profile.bound_rules(self.timeline.phase)
-        return from_profile + [rule for rule, _ in self._live.values()]
+    def _wanted_rules(self) -> dict[str, LiveRule]:
+        """By id, those of the profile as if they were live ones."""
+        if self._is_cleared:
+            return {}
+        bound = [] if self.timeline.is_over else self.profile.bound_rules(self.timeline.phase)
+        return {rule.id: LiveRule(rule, None) for rule in bound} | self._live  # a live rule replaces its namesake
 
-    def _change_rules(self, reason: str, now: int) -> None:
-        """One instant: the listener, then rules that ended heal, then new ones act on live connections."""
+    def _change_rules(self, reason: str, now: int, only: Iterable[int] | None = None) -> None:
+        """One instant: the listener, then rules that ended heal, then new ones act on live connections.
+
+        `only` names the attempts that the change concerns, where it concerns no others.
+        """
         before, self._active = self._active, {}
         started: list[Active] = []
-        for rule in {rule.id: rule for rule in self._wanted_rules()}.values():  # a live rule replaces its namesake
-            active = before.get(rule.id)
+        for rule_id, (rule, _, attempts) in self._wanted_rules().items():
+            active = before.get(rule_id)
             if active is None or not self._goes_on(active, rule):
                 shared: dict[Side, Pacer] | None = {} if rule.fault.is_shared else None
-                active = Active(rule, self.timeline.visit, self.timeline.visit_of_phase, now, shared)
+                visits = self.timeline.visit, self.timeline.visit_of_phase
+                active = Active(rule, *visits, now, shared, attempts, set())
                 started.append(active)
-            self._active[rule.id] = active
+            self._active[rule_id] = active
         refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
         self._set_listener(not refuses and not self.is_draining, reason, now)
         kept = {id(active) for active in self._active.values()}
         ended = [active for active in before.values() if id(active) not in kept]
-        healing = self._links_of(ended)
-        self._relink()  # before the heals: a connection that one of them lets open meets the new rules
+        among = self._in_order(only)
+        healing = self._links_of(ended, among)
+        self._relink(among)  # before the heals: a connection that one of them lets open meets the new rules
         for session, link in healing:
             self.steps.append((session, session.heal(link, now)))
         for active in ended:
             self._plain.forget(active.rule.id)
-        self._hush(now)
-        for session in self._in_order():
+        self._hush(among, now)
+        for session in among:
             if session.connection:
                 self.steps.append((session, session.arm(now)))
         for active in sorted(started, key=lambda active: rank(active.rule.fault)):
-            self._strike_live(active, now)
-        self._reach_healed(now)
+            self._strike_live(active, among, now)
+        self._reach_healed(among, now)
 
-    def _hush(self, now: int) -> None:
+    def _hush(self, among: Iterable[Session], now: int) -> None:
         """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
-        effects = [active.rule.fault.effect() for active in self._active.values() if active.rule.keeps_all_waiting]
-        is_cut_off = any(isinstance(effect, Silence) for effect in effects)
-        if (bool(effects), is_cut_off) != (self._is_hushed, self._is_cut_off):
-            self._is_hushed, self._is_cut_off = bool(effects), is_cut_off
-            for session in self.sessions.values():
-                self.steps.append((session, session.hush(self._is_hushed, now, is_cut_off=is_cut_off)))
+        waiting = [active for active in self._active.values() if active.rule.keeps_all_waiting]
+        chosen = {number for active in waiting for number in active.only or ()}
+        everybodys = [active for active in waiting if active.only is None]
+        for session in among:
+            if session.number in chosen or everybodys or session.is_hushed:
+                hushing = [active.rule for active in waiting if active.takes(session)]
+                is_cut_off = any(isinstance(rule.fault.effect(), Silence) for rule in hushing)
+                if (bool(hushing), is_cut_off) != (session.is_hushed, session.is_cut_off):
+                    self.steps.append((session, session.hush(bool(hushing), now, is_cut_off=is_cut_off)))
 
     def _goes_on(self, active: Active, rule: BoundRule) -> bool:
         """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
@@ -159,19 +184,21 @@ class InForce(ABC):
             if not is_open and not self.is_draining:
                 self.tally.strike("refuse")
 
-    def _links_of(self, ended: Iterable[Active]) -> list[tuple[Session, Link]]:
+    @staticmethod
+    def _links_of(ended: Iterable[Active], among: Iterable[Session]) -> list[tuple[Session, Link]]:
         ids = [active.rule.id for active in ended]
-        sessions = self._in_order()
-        return [(session, session.links[rule]) for rule in ids for session in sessions if rule in session.links]
+        return [(session, session.links[rule]) for rule in ids for session in among if rule in session.links]
 
-    def _relink(self) -> None:
-        for session in self._in_order():
+    def _relink(self, among: Iterable[Session]) -> None:
+        for session in among:
             if not session.connection:
                 if session.requests:
                     self._relink_plain(session)
                 continue
             links: list[Link] = []
             for active in self._active.values():
+                if not active.takes(session):
+                    continue
                 link = session.links.get(active.rule.id)
                 if link is None or link.rule is not active.rule:
                     link = self._link(active, session)
@@ -181,10 +208,14 @@ class InForce(ABC):
             session.set_links(links)
 
     def _relink_plain(self, session: Session) -> None:
-        session.set_links(self._plain.silencers(self._active.values(), session.links))
+        session.set_links(self._plain.silencers(self._taking(session), session.links))
 
-    def _strike_live(self, active: Active, now: int) -> None:
-        links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
+    def _taking(self, session: Session) -> list[Active]:
+        """The rules in force that may act on a connection."""
+        return [active for active in self._active.values() if active.takes(session)]
+
+    def _strike_live(self, active: Active, among: Iterable[Session], now: int) -> None:
+        links = [(session, session.links.get(active.rule.id)) for session in among if not session.is_over]
         hit = [(session, link) for session, link in links if link and link.acts_on_live and link.hits_connection()]
         self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
         self._strike_planned(now)
@@ -192,14 +223,20 @@ class InForce(ABC):
     def _strike_planned(self, now: int) -> None:
         self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
 
-    def _in_order(self) -> list[Session]:
-        """By connection number."""
-        return sorted(self.sessions.values(), key=lambda session: (session.connection, session.number))
+    def _in_order(self, only: Iterable[int] | None = None) -> list[Session]:
+        """By connection number: all, or those of the attempts named that are still there."""
+        named = self.sessions.values() if only is None else map(self.sessions.get, only)
+        found = (session for session in named if session)
+        return sorted(found, key=lambda session: (session.connection, session.number))
 
-    def _drop_live(self, rule_id: str, rule: BoundRule, change: str, now: int) -> None:
-        del self._live[rule_id]
+    def _drop_live(self, rule_id: str, change: str, now: int) -> None:
+        rule, _, only = self._live.pop(rule_id)
         self.told.append(Told(now, None, RuleChanged(rule_id, rule.fault.name, change)))
-        self._change_rules(f"rule {change}", now)
+        self._change_rules(f"rule {change}", now, only)
+
+    def _take_steps(self) -> list[Step]:
+        steps, self.steps = self.steps, []
+        return steps
 
     def _link(self, active: Active, session: Session) -> Link:
         place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")

@@ -4,7 +4,7 @@ Pure: events and `now` in, (session, actions) pairs and one deadline out. The pr
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,20 +20,19 @@ from .events import (
     Reported,
     Requested,
     Responded,
-    RuleChanged,
     Subscribed,
     Unsubscribed,
 )
 from .faults import Dice, Moment
-from .in_force import InForce, Step, Told
+from .in_force import Step, Told
 from .lanes import Limits
 from .legs import State
 from .link import Link, rank
 from .plain_rules import delays_of
 from .profile import BoundRule, Profile
 from .reading import reading_of
-from .rule import reads_messages
 from .session import Session
+from .steered import Steered
 from .stream_session import StreamSession
 from .tally import Totals
 from .timeline import Standing
@@ -60,7 +59,7 @@ class Options(NamedTuple):
 DEFAULTS = Options()
 
 
-class World(InForce):
+class World(Steered):
     """Everything that is decided, for one proxy."""
 
     def __init__(self, profile: Profile, options: Options = DEFAULTS, now: int = 0) -> None:
@@ -68,8 +67,7 @@ class World(InForce):
         self.options = options
         self.totals = Totals()
         self.started_at = now
-        self._reading = reading_of(profile, options.reads_messages, options.frames_journalled)
-        self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
+        self._take_profile()
         self._attempts = 0
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
@@ -83,16 +81,16 @@ class World(InForce):
     @property
     def deadline(self) -> int | None:
         times = [self.timeline.deadline, self._blows.deadline]
-        times += [expiry for _, expiry in self._live.values()]
+        times += [live.expiry for live in self._live.values()]
         if self._waiting and self._dials:
             times.append(self._dials[0] + SECOND)
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: int) -> list[Step]:
         """Time has come to `deadline`."""
-        for rule_id, (rule, expiry) in list(self._live.items()):
-            if expiry is not None and expiry <= now:
-                self._drop_live(rule_id, rule, "expired", now)
+        for rule_id, live in list(self._live.items()):
+            if live.expiry is not None and live.expiry <= now and rule_id in self._live:
+                self._drop_live(rule_id, "expired", now)
         self._advance(now)
         self._strike_planned(now)
         self._dial_waiting(now)
@@ -114,11 +112,11 @@ class World(InForce):
         self.totals.attempts += 1
         kind = StreamSession if self.options.is_opaque else Session
         session = kind(self._attempts, self._limits, self._reading, self.tally, now)
-        session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
+        self._hush([session], now)
         session.peer = peer
         session.events.append(Accepted(peer))
-        at_accept = [active for active in self._active.values() if Moment.ACCEPT in active.rule.fault.acts_at]
+        at_accept = [active for active in self._taking(session) if Moment.ACCEPT in active.rule.fault.acts_at]
         links = [self._link(active, session) for active in at_accept]
         for link in links:
             if link.acts_on_connections and link.hits_connection():
@@ -139,48 +137,12 @@ class World(InForce):
             self._rule_request(session, now)
         self._advance(now)
         if session.is_over and not session.events:
-            self._forget(session)
+            self._forget(session, now)
         return self._take_steps()
 
     def report(self, client: str, state: str, detail: str, now: int) -> None:
         """A client told its own state."""
         self.told.append(Told(now, None, Reported(client, state, detail)))
-
-    # -- steering ---------------------------------------------------------------------------------------------------
-
-    def step(self, now: int, phase: str | None = None) -> list[Step] | None:
-        """Go to the next phase, or to the one named; None if there is none of that name."""
-        if phase is not None:
-            if not self.timeline.jump(phase, now):
-                return None
-            self._entered("step", now)
-        elif not self.timeline.is_running:
-            self._start(now)
-        elif not self.timeline.is_over and self.profile.phases:
-            self.timeline.move(now)
-            self._entered("step", now)
-        self._advance(now)
-        return self._take_steps()
-
-    def add_rule(self, rule: BoundRule, lasts: int | None, now: int) -> list[Step]:
-        """Put a rule in force at once, for a time or until healed. An id in use replaces that rule."""
-        if rule.id in self._live:
-            self._drop_live(rule.id, self._live[rule.id][0], "healed", now)
-        self._live[rule.id] = (rule, None if lasts is None else now + lasts)
-        if reads_messages(rule):
-            # Compressed streams can only be read from their first byte: those of new connections will be.
-            self._reading = self._reading._replace(is_needed=True)
-        self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
-        self._change_rules("rule added", now)
-        return self._take_steps()
-
-    def heal(self, rule_id: str | None, now: int) -> list[Step] | None:
-        """End one live rule, or all of them; None if there is none of that id."""
-        if rule_id is not None and rule_id not in self._live:
-            return None
-        for key in [rule_id] if rule_id is not None else list(self._live):
-            self._drop_live(key, self._live[key][0], "healed", now)
-        return self._take_steps()
 
     def drain(self, now: int) -> list[Step]:
         """Stop: no new connections, a close with 1001 to both peers of the others, RST to silent ones."""
@@ -198,17 +160,43 @@ class World(InForce):
         channels = frozenset(channel for channels in subscriptions for channel in channels)
         return Standing(self._opened, self._closed, established, len(subscriptions), channels)
 
+    @property
+    def carrying(self) -> list[Session]:
+        """The connections that carry something, or are on their way to it, by attempt."""
+        return [session for session in self.sessions.values() if session.state not in (State.ENDING, State.OVER)]
+
+    def socket_id(self, session: Session) -> str | None:
+        """What a connection is called in its protocol's terms, once it is established there."""
+        return self._established.get(session.number)
+
+    def channels(self, session: Session) -> frozenset[str]:
+        """The channels to which it is subscribed."""
+        return frozenset(self._subscribed.get(session.number, ()))
+
     def _holds(self, number: int) -> bool:
         """Whether a connection still carries anything; one that is being ended does not."""
         session = self.sessions.get(number)
         return session is not None and session.state is State.TUNNEL
 
-    def _reach_healed(self, now: int) -> None:
-        """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
-        for session in self._in_order():
+    def _reach_healed(self, among: Iterable[Session], now: int) -> None:
+        for session in among:
             if session.is_to_dial and session not in self._waiting:
                 self._reach(session, now)
         self._dial_waiting(now)
+
+    def _take_profile(self) -> None:
+        """Take from the profile what new connections begin with."""
+        profile, options = self.profile, self.options
+        self._reading = reading_of(profile, options.reads_messages, options.frames_journalled)
+        self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
+
+    def _read_content(self) -> None:
+        self._reading = self._reading._replace(is_needed=True)
+
+    def _read_anew(self, now: int) -> None:
+        self._take_profile()
+        for session in self._in_order():
+            session.set_reading(self._reading, now)
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -246,9 +234,10 @@ class World(InForce):
                 case _:
                     pass
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, now: int) -> None:
         if self.sessions.pop(session.number, None) is None:
             return
+        self._let_go_of(session.number, now)
         self._established.pop(session.number, None)
         self._subscribed.pop(session.number, None)
         for side, direction in enumerate(session.directions):
@@ -278,7 +267,7 @@ class World(InForce):
         session.admit(client, number, self._question(request), mask, now)
         if request is not None:
             self.told.append(Told(now, session, Asked(client, number, request.path, request.names)))
-        links = [self._link(active, session) for active in self._active.values()]
+        links = [self._link(active, session) for active in self._taking(session)]
         links = [link for link in links if link.when.takes_connection(number, request)]
         session.set_links(links)
 
@@ -307,7 +296,7 @@ class World(InForce):
         asked = Requested(client, request.method.decode(), request.path, request.names)
         self.told.append(Told(now, session, asked))
         self._relink_plain(session)
-        links = self._plain.links(self._active.values(), client, request)
+        links = self._plain.links(self._taking(session), client, request)
         session.rule(self._question(request), delays_of(links), now)
         silencers = [link for link in session.links.values() if link.acts_on_asking]
         for link in sorted([*links, *silencers], key=lambda link: rank(link.fault)):
@@ -355,10 +344,6 @@ class World(InForce):
                 session.is_delayed = True
                 self.totals.dials_delayed += 1
                 self.told.append(Told(now, session, DialDelayed()))
-
-    def _take_steps(self) -> list[Step]:
-        steps, self.steps = self.steps, []
-        return steps
 
 
 def can_act(rule: BoundRule, session: Session) -> bool:

@@ -37,12 +37,13 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "session",
         "blows stream_session",
         "in_force",
+        "steered",
         "world",
         "sweep",
         "recording",
         "replay",
         "script",
-        "observe verdict",
+        "carried observe verdict",
         "observations simulate",
         "certificates relay sockets",
         "secured security",
@@ -56,7 +57,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"}
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"carried", "observe", "verdict"})) + 1]) - {"library"}
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.
 MAY_KNOW = {"wire/tls.py": {"ssl"}}
 WORLDLY = frozenset(
