@@ -36,12 +36,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "endings",
         "session",
         "blows stream_session",
+        "in_force",
+        "steered",
         "world",
         "sweep",
         "recording",
         "replay",
         "script",
-        "observe verdict",
+        "carried observe verdict",
         "observations simulate",
         "certificates relay sockets",
         "secured security",
@@ -57,7 +59,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"} | {
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"carried", "observe", "verdict"})) + 1]) - {"library"} | {
     "picture",
     "swimlanes",
 }
