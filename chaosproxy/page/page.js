@@ -108,7 +108,6 @@ class Page {
     this.log.clear();
     this.meters.clear();
     byId('verdict').hidden = true;
-    this.isJudged = true; // until we are told otherwise
     this.missing.clear();
     this.phase.listProfiles();
     this.findStages();
@@ -130,6 +129,8 @@ class Page {
 
   async showFacts(told) {
     this.profileTold = `${told.profile} ${told.digest} ${told.seed}`;
+    this.isJudged = true; // until we are told otherwise
+    this.phase.listPhases();
     const state = await this.api.ask('GET', '/state').catch(() => ({}));
     const facts = [
       ['clients →', state.address], ['→ server', state.upstream], ['profile', told.profile || 'unnamed'],
@@ -188,7 +189,9 @@ class Page {
         byId('verdict').hidden = false;
         this.verdict.show(verdict);
       } catch (error) {
-        if (error.status === 409) this.isJudged = false;
+        if (error.status !== 409) continue;
+        this.isJudged = false;
+        byId('verdict').hidden = true;
       }
     }
   }
