@@ -171,7 +171,7 @@ class PhasePanel {
   async listProfiles() {
     const told = await this.api.ask('GET', '/api/profiles').catch(() => null);
     const names = ((told && told.profiles) || []).map((each) => (typeof each === 'string' ? each : each.name));
-    byId('profile').replaceChildren(...names.map((name) => el('option', { value: name, textContent: name })));
+    byId('profile').replaceChildren(...['', ...names].map((name) => el('option', { value: name, textContent: name || 'choose…' })));
     byId('profile').disabled = byId('play').disabled = names.length === 0;
   }
 }
