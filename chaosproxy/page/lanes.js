@@ -1,7 +1,6 @@
 'use strict';
 // A timeline: phases as bands behind all, the axis above, rules by hand, and a row for each lane or group of lanes.
 
-const SPANS = [['60 s', 60], ['5 min', 300]];
 const CALM = matchMedia('(prefers-reduced-motion: reduce)');
 const MOVE_PX = 0.4; // less than this can't be seen to move
 const DENSITY_MS = 400; // between two drawings of a group, whose every change would draw it
@@ -29,6 +28,7 @@ class Timeline {
   }
 
   build(root) {
+    this.choices = new WindowChoices(this);
     this.axis = new Plot(38, (group, view) => drawAxis(this.model, group, view));
     this.spells = new Plot(22, (group, view) => this.drawSpells(group, view));
     this.behind = new Plot('100%', (group, view) => drawBehind(this.model, group, view));
@@ -42,24 +42,9 @@ class Timeline {
     this.list = el('ol', { className: 'rows', 'aria-label': 'Lanes' });
     this.empty = el('p', { className: 'empty' });
     this.element = el('div', { className: 'timeline' },
-      el('div', { className: 'row axis' }, el('div', { className: 'label' }, this.windowButtons()), this.axis.element),
+      el('div', { className: 'row axis' }, el('div', { className: 'label' }, this.choices.element), this.axis.element),
       el('div', { className: 'body' }, this.behind.element, this.spellsRow, this.list, this.empty));
     root.append(this.element, legend());
-  }
-
-  windowButtons() {
-    const button = (text, label, act) => {
-      const made = el('button', { type: 'button', textContent: text, 'aria-label': label, onclick: act });
-      return made;
-    };
-    const spans = this.isLive ? SPANS : [];
-    this.choices = [
-      ...spans.map(([text, span]) => ['follow', span, button(text, `Follow the last ${text}`, () => this.go(() => this.window.follow(span)))]),
-      ['all', 0, button('all', 'Show all of the run', () => this.go(() => this.window.all()))],
-    ];
-    return el('div', { className: 'windows', role: 'group', 'aria-label': 'Time window' },
-      ...this.choices.map(([, , each]) => each),
-      button('−', 'Zoom out', () => this.zoom(2)), button('+', 'Zoom in', () => this.zoom(0.5)));
   }
 
   // -- what there is ------------------------------------------------------------------------------------------------
@@ -222,7 +207,7 @@ class Timeline {
     }
     this.hasNews = false;
     const areDone = this.showGroups(view, begun);
-    this.showChoice();
+    this.choices.show();
     this.costs.push(performance.now() - begun);
     if (this.costs.length > COSTS_MAX) this.costs.shift();
     this.goOn(view, areDone);
@@ -254,12 +239,6 @@ class Timeline {
     const least = CALM.matches ? 1000 : Math.min(wait, 1000);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.see(), least);
-  }
-
-  showChoice() {
-    for (const [mode, span, button] of this.choices) {
-      setAttribute(button, 'aria-pressed', mode === this.window.mode && (mode === 'all' || span === this.window.span));
-    }
   }
 
   // -- where to look ------------------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ class LivePage(Driver):
     def tap(self, selector: str) -> None:
         self._ask("tap", selector=selector)
 
+    def hover(self, selector: str) -> None:
+        self._ask("hover", selector=selector)
+
     def fill(self, selector: str, text: str) -> None:
         self._ask("fill", selector=selector, text=text)
 

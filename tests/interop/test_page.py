@@ -40,6 +40,7 @@ expect:
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 TOKEN = "token-of-the-page"
 CLIENT = "[data-lane='1']"
+ALL_OF_THE_RUN = ".windows [aria-label='Show all of the run']"
 LIVE = "document.querySelector('#link').textContent === 'live'"
 
 
@@ -202,6 +203,11 @@ class TestLooking:
         assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("latency struck message ")
         page.press("Escape")
         page.see("document.querySelector('.tip').hidden")
+        page.click(ALL_OF_THE_RUN)  # and time stands still
+        page.hover(f"{CLIENT} .sign.struck .hit")
+        page.see("document.querySelector('.tip').textContent.startsWith('latency struck message ')")
+        page.hover("h1")
+        page.see("document.querySelector('.tip').hidden")
 
     def test_keys_move_and_zoom_the_time_that_is_seen(self, scene: Scene) -> None:
         page = scene.page
@@ -274,6 +280,19 @@ class TestLooking:
             .map((each) => [each.outerHTML, each.getBoundingClientRect()])
             .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
         assert page.evaluate(small) == []
+        page.see(f'document.querySelector("{CLIENT} .sign")')
+        page.tap(f"{CLIENT} .sign .hit")
+        page.see("!document.querySelector('.tip').hidden")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+    def test_for_who_wants_little_motion_time_moves_by_the_second(self, scene: Scene) -> None:
+        page = scene.page
+        page.open(scene.url, motion="reduce")
+        page.see("page.timeline.now > 2")
+        begun = page.evaluate("[page.timeline.now, page.timeline.costs.length, page.costs.length]")
+        page.see(f"page.timeline.now > {begun[0] + 2}")
+        frames, answers = page.evaluate("[page.timeline.costs.length, page.costs.length]")
+        assert frames - begun[1] <= answers - begun[2] + 4  # one a second, and one for each answer
 
     def test_the_browser_has_nothing_to_complain_of(self, scene: Scene) -> None:
         page = scene.page

@@ -9,7 +9,7 @@
 //   failed     id, error
 //
 // On stdin, each with an id: {"do": "open", "url", "width", "height", "scheme", "offline", "motion"}, in a context of its own
-//   {"do": "click", "selector"}   {"do": "press", "key", "selector"}   {"do": "fill", "selector", "text"}   {"do": "tap"}
+//   {"do": "click", "selector"}   {"do": "press", "key", "selector"}   {"do": "fill", "selector", "text"}   {"do": "tap"}   {"do": "hover"}
 //   {"do": "see", "expression", "timeout_ms"}, until it is true   {"do": "evaluate", "expression"}   {"do": "axe"}
 //   {"do": "download", "selector", "path"}   {"do": "screenshot", "path"}   {"do": "exit"}, or the end of stdin
 
@@ -75,6 +75,7 @@ const commands = {
   axe,
   download,
   evaluate: ({ expression }) => page.evaluate(expression),
+  hover: ({ selector }) => page.hover(selector),
   click: ({ selector }) => page.click(selector),
   tap: ({ selector }) => page.tap(selector),
   fill: ({ selector, text }) => page.fill(selector, text),
