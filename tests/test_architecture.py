@@ -36,20 +36,22 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "endings",
         "session",
         "blows stream_session",
+        "in_force",
+        "steered",
         "world",
         "sweep",
         "recording",
         "replay",
         "script",
-        "observe verdict",
+        "carried observe verdict",
         "observations simulate",
         "certificates relay sockets",
         "secured security",
         "proxy",
         "live_rule meter",
-        "journal",
+        "journal page",
         "digest drawing metrics report swimlanes",
-        "page picture",
+        "picture",
         "retold",
         "stage",
         "control demo",
@@ -57,8 +59,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"observe", "verdict"})) + 1]) - {"library"} | {
+PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"carried", "observe", "verdict"})) + 1]) - {"library"} | {
     "picture",
+    "retold",
     "swimlanes",
 }
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.

@@ -9,8 +9,9 @@ from importlib.resources import files
 from aiohttp import web
 
 from ..metrics import Metrics
-from . import seeing, steering
+from . import connections, runs, seeing, steering
 from .orders import Nothing, read_order
+from .profiles import Profiles
 from .room import Room
 from .session_order import read_session
 from .sessions import SESSIONS_MAX, Sessions
@@ -27,15 +28,27 @@ SEEING: dict[str, OfRoom] = {
     "/picture": seeing.show_picture,
     "/report": seeing.show_report,
     "/wait": seeing.wait,
+    "/phases": seeing.show_phases,
+    "/connections": connections.show_connections,
 }
 STEERING: dict[tuple[str, str], OfRoom] = {
     ("POST", "/phase/next"): steering.next_phase,
     ("POST", "/phase"): steering.jump,
+    ("POST", "/phase/pause"): steering.pause,
+    ("POST", "/phase/resume"): steering.resume,
+    ("POST", "/reset"): runs.reset,
+    ("POST", "/profile"): runs.play,
     ("POST", "/rules"): steering.add_rule,
     ("DELETE", "/rules"): steering.heal_all,
     ("DELETE", "/rules/{id}"): steering.heal,
-    ("POST", "/connections/{attempt}/close"): steering.close,
-    ("POST", "/connections/{attempt}/reset"): steering.reset,
+    ("POST", "/connections/close"): connections.close_many,
+    ("POST", "/connections/reset"): connections.reset_many,
+    ("POST", "/connections/freeze"): connections.freeze_many,
+    ("POST", "/connections/heal"): connections.heal_many,
+    ("POST", "/connections/{attempt}/close"): connections.close,
+    ("POST", "/connections/{attempt}/reset"): connections.reset,
+    ("POST", "/connections/{attempt}/freeze"): connections.freeze,
+    ("POST", "/connections/{attempt}/heal"): connections.heal,
     ("POST", "/reports"): steering.report,
     ("POST", "/marks"): steering.mark,
 }
@@ -67,6 +80,7 @@ class Api:
             web.post("/api/sessions", self._open),
             web.get("/api/sessions/{session}", self._in_room(seeing.show_state)),
             web.delete("/api/sessions/{session}", self._end),
+            *Profiles(self._sessions.main.shelf).routes(),
             *self._routes_of_a_stage("/api"),
             *self._routes_of_a_stage("/api/sessions/{session}"),
         ]
@@ -110,7 +124,7 @@ class Api:
         return web.json_response({"sessions": sessions, "at_most": SESSIONS_MAX})
 
     async def _open(self, request: web.Request) -> web.Response:
-        order = read_session(await request.read())
+        order = read_session(await request.read(), self._sessions.main.shelf)
         return web.json_response(_tell_session(await self._sessions.open(order)), status=201)
 
     async def _end(self, request: web.Request) -> web.Response:

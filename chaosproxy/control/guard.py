@@ -8,6 +8,9 @@ One door is open to pages of other origins, for they are where clients live: the
 the address to which it tells them. Who knows the token in its path may fetch the one and write to the other, and no
 more; what is written there can steer nothing, and nothing can be read.
 
+Pages elsewhere may also link to our own page: its bare files tell nothing and do nothing by themselves, so a visit in a
+tab of its own is let in from anywhere, though never into a frame.
+
 Nothing here knows of sockets: a request's facts in, a refusal or None out.
 """
 
@@ -51,6 +54,16 @@ class Facts(NamedTuple):
     authorization: str
     is_open: bool  # a probe or the metrics: served without a token
     client_token: str | None = None  # where the path is one for clients: the token in it
+    is_file: bool = False  # of the live page: served without a token
+    is_home: bool = False  # the one of them that is a document
+    fetch_modes: tuple[str, ...] = ()
+    fetch_destinations: tuple[str, ...] = ()
+
+    @property
+    def is_visit(self) -> bool:
+        """Whether somebody goes to our page in a tab: by a link, a bookmark, the address bar."""
+        goes = self.fetch_modes == ("navigate",) and self.fetch_destinations == ("document",)
+        return self.is_home and goes and self.method in _SAFE
 
 
 class Guard:
@@ -102,7 +115,7 @@ class Guard:
         return is_ours and said_port in (None, str(port))
 
     def _check_token(self, facts: Facts) -> Refusal | None:
-        if self._token is None or facts.is_open:
+        if self._token is None or facts.is_open or facts.is_file:
             return None
         scheme, _, given = facts.authorization.partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(
@@ -126,7 +139,7 @@ def _check_origin(facts: Facts) -> Refusal | None:
         if scheme not in ("http", "https") or rest != facts.hosts[0].lower():
             return Refusal(403, f"the Origin header ({origin[:100]}) is not this address; pages elsewhere may not ask")
     for site in facts.fetch_sites:
-        if site not in ("same-origin", "none"):
+        if site not in ("same-origin", "none") and not facts.is_visit:
             return Refusal(403, f"Sec-Fetch-Site: {site[:20]}: pages elsewhere may not ask")
     return None
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from ..metrics import Metrics
 from ..sockets import Address
 from ..stage import Stage
+from . import assets
 from .api import OPEN_PATHS, Api
 from .client_door import TOKEN_IN_PATH, ClientDoor
 from .guard import Facts, Guard
@@ -57,6 +58,7 @@ class ControlServer:
         app = web.Application(middlewares=[self._answer], client_max_size=BODY_BYTES_MAX)
         app.add_routes(Api(self.sessions, metrics).routes())
         app.add_routes(ClientDoor(self.sessions).routes())
+        app.add_routes(assets.routes())
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._let_go)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -109,6 +111,10 @@ def _facts(request: web.Request) -> Facts:
         authorization=headers.get("Authorization", ""),
         is_open=request.path in OPEN_PATHS,
         client_token=request.match_info.get(TOKEN_IN_PATH),
+        is_file=request.path in assets.ASSETS,
+        is_home=request.path == assets.HOME,
+        fetch_modes=tuple(headers.getall("Sec-Fetch-Mode", ())),
+        fetch_destinations=tuple(headers.getall("Sec-Fetch-Dest", ())),
     )
 
 

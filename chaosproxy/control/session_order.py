@@ -1,6 +1,9 @@
-"""What a session is asked for: a profile, by a shipped name, as JSON or as YAML, and what differs from it."""
+"""What shall be played, in a session or in place of what is: a profile, by name, as JSON or as YAML, and changes."""
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,6 +18,7 @@ from ..rule import Misuse, Model, misuse
 from ..units import Integer, expected
 from ..yaml_tree import Node
 from .orders import Refused, ToldProblem, check_order, read_body, tell_problems
+from .shelf import Shelf
 
 YAML = "profile_yaml"
 _HOST = re.compile(
@@ -29,28 +33,60 @@ def _host(value: Any) -> str:
     return match["literal"] or match["name"] or match["bare"]
 
 
-class _NewSession(Model):
-    """A session: a port with a profile of its own."""
+class _Played(Model):
+    """A profile that shall be played."""
 
     profile: str | dict[str, Any] | None = None
-    """The name of a shipped profile, or a whole one as an object; without any, every byte passes."""
+    """The name of a profile (GET /api/profiles lists them), or a whole one as an object."""
     profile_yaml: str | None = None
     """A whole profile as YAML."""
     seed: Integer | None = None
     """What chance depends on; the profile's own by default."""
-    listen: Annotated[str, BeforeValidator(_host)] = "127.0.0.1"
-    """The host on which it listens."""
-    upstream: Annotated[str, Field(max_length=1024)] | None = None
-    """The server, such as ws://127.0.0.1:6001; that of `run` by default."""
     starts: Literal["connection", "launch"] | None = None
     """When the timeline starts, in place of what the profile says."""
     expect: tuple[AnyExpected, ...] = ()
     """What is expected beside what the profile expects."""
 
     @model_validator(mode="after")
-    def _one_profile(self) -> "_NewSession":
+    def _one_profile(self) -> "_Played":
         if self.profile is not None and self.profile_yaml is not None:
             raise misuse(Misuse("expected one of profile and profile_yaml, got both", (YAML,)))
+        return self
+
+
+class NewSession(_Played):
+    """A session: a port with a profile of its own; without any, every byte passes."""
+
+    listen: Annotated[str, BeforeValidator(_host)] = "127.0.0.1"
+    """The host on which it listens."""
+    upstream: Annotated[str, Field(max_length=1024)] | None = None
+    """The server, such as ws://127.0.0.1:6001; that of `run` by default."""
+
+
+class Play(_Played):
+    """Another profile for a proxy that runs."""
+
+    @model_validator(mode="after")
+    def _has_a_profile(self) -> "Play":
+        if self.profile is None and self.profile_yaml is None:
+            raise misuse(
+                Misuse("expected profile: (a name, or a whole one) or profile_yaml:, got neither", ("profile",))
+            )
+        return self
+
+
+class Validate(Model):
+    """A profile to be looked at."""
+
+    profile: dict[str, Any] | None = None
+    """A whole profile as an object."""
+    profile_yaml: str | None = None
+    """A whole profile as YAML."""
+
+    @model_validator(mode="after")
+    def _one_profile(self) -> "Validate":
+        if (self.profile is None) is (self.profile_yaml is None):
+            raise misuse(Misuse("expected one of profile and profile_yaml", (YAML,)))
         return self
 
 
@@ -63,34 +99,68 @@ class SessionOrder(NamedTuple):
     upstream: str | None
 
 
-def read_session(body: bytes) -> SessionOrder:
+class PlayOrder(NamedTuple):
+    """What shall be played."""
+
+    profile: Profile
+    seed: int | None
+
+
+def read_session(body: bytes, shelf: Shelf) -> SessionOrder:
     """Read an order with its profile. Raise Refused with all problems of either."""
     tree = read_body(body)
-    order = check_order(_NewSession, tree)
+    order = check_order(NewSession, tree)
+    return SessionOrder(_profile_of(order, tree, shelf), order.seed, order.listen, order.upstream)
+
+
+def read_play(body: bytes, shelf: Shelf) -> PlayOrder:
+    """Read what shall be played. Raise Refused with all problems of the order or of the profile."""
+    tree = read_body(body)
+    order = check_order(Play, tree)
+    return PlayOrder(_profile_of(order, tree, shelf), order.seed)
+
+
+def read_profile(body: bytes) -> tuple[Profile, str]:
+    """Read a profile that is not to be played now, and give its YAML. Raise Refused with all its problems."""
+    tree = read_body(body)
+    order = check_order(Validate, tree)
+    with _refused(is_text=order.profile_yaml is not None):
+        if order.profile_yaml is not None:
+            return load(order.profile_yaml, YAML), order.profile_yaml
+        text = json.dumps(json.loads(body)["profile"], indent=2, ensure_ascii=False) + "\n"
+        return check(tree.find(("profile",))[1].node, "profile"), text
+
+
+def _profile_of(order: _Played, tree: Node, shelf: Shelf) -> Profile:
+    """The whole profile that an order means. Raise Refused."""
+    with _refused(is_text=order.profile_yaml is not None):
+        return _changed(_base(order, tree, shelf), order)
+
+
+@contextmanager
+def _refused(*, is_text: bool) -> Iterator[None]:
+    """Refuse what is wrong with a profile; problems in YAML with their places."""
     try:
-        base = _base(order, tree)
+        yield
     except library.UnknownProfile as unknown:
-        remedy = "GET /api/state tells what runs, `chaosproxy profiles` lists what is shipped"
-        problem: ToldProblem = {"path": "profile", "message": f"{unknown}; {remedy}"}
+        problem: ToldProblem = {"path": "profile", "message": f"{unknown}; GET /api/profiles lists all"}
         raise Refused(422, "the order is not valid", [problem]) from None
     except BadProfile as bad:
-        is_text = order.profile_yaml is not None
         told = tell_problems(bad.problems, "" if is_text else "profile", with_places=is_text)
         raise Refused(422, "the profile is not valid", told) from None
-    return SessionOrder(_changed(base, order), order.seed, order.listen, order.upstream)
 
 
-def _base(order: _NewSession, tree: Node) -> Profile:
+def _base(order: _Played, tree: Node, shelf: Shelf) -> Profile:
     if order.profile_yaml is not None:
         return load(order.profile_yaml, YAML)
     if isinstance(order.profile, str):
-        return library.load(order.profile)
+        return shelf.load(order.profile)
     if order.profile is None:
         return EMPTY
     return check(tree.find(("profile",))[1].node, "profile")
 
 
-def _changed(base: Profile, order: _NewSession) -> Profile:
+def _changed(base: Profile, order: _Played) -> Profile:
     """The profile with what the order says in its place, which must go together with the rest."""
     if not order.expect and order.starts is None:
         return base

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from secrets import token_hex, token_urlsafe
 from typing import NamedTuple
 
-from ..opaque import profile_misfits, words_of
-from ..profile import Profile
 from ..security import Security
 from ..sockets import Address, Upstream, words
 from ..stage import Stage
@@ -17,6 +15,7 @@ from ..units import SECOND, format_duration
 from ..world import DIALS_PER_SECOND_MAX, Options
 from .orders import Fence, Refused
 from .room import Room
+from .runs import check_fit
 from .session_order import SessionOrder
 
 SESSIONS_MAX = 100
@@ -90,11 +89,11 @@ class Sessions:
             terms = await self._grounds(order.upstream)
         except ValueError as problem:
             raise _invalid("upstream", str(problem)) from None
-        _check(order.profile, terms)
+        check_fit(order.profile, str(terms.upstream), terms.upstream.is_opaque, terms.security, terms.fence)
         options = terms.options._replace(seed=order.seed)
         listen = Address(order.host, 0)
         stage = Stage(terms.upstream, listen, order.profile, options, terms.security, is_judged=True)
-        room = Room(stage, terms.fence, token_urlsafe(16), token_hex(4))
+        room = Room(stage, terms.fence, token_urlsafe(16), token_hex(4), shelf=self.main.shelf)
         try:
             await stage.start()
             if self._is_closed:
@@ -163,17 +162,6 @@ class Sessions:
     @property
     def _forgotten(self) -> str:
         return f"nobody has asked about it for {format_duration(self._idle_max)}"
-
-
-def _check(profile: Profile, terms: Terms) -> None:
-    """Raise Refused where a profile can't be used, or must not be."""
-    if terms.upstream.is_opaque and (misfits := words_of(profile_misfits(profile))):
-        raise Refused(422, f"this profile can't be used with {terms.upstream}: {'; '.join(misfits)}")
-    for rule in profile.every_rule():
-        if lack := terms.security.lacks(rule.fault):
-            raise _invalid("profile", lack)
-        if forbidden := terms.fence(rule):
-            raise Refused(403, forbidden)
 
 
 def _invalid(path: str, message: str) -> Refused:

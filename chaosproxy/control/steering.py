@@ -4,14 +4,13 @@ from time import monotonic_ns
 
 from aiohttp import web
 
-from ..effects import Leg
 from ..events import ClientSaid
+from ..faults import Hits, Moment
 from ..live_rule import Against, objections
 from ..problems import show_path
 from ..rule import BoundRule, Rule, bind
-from ..session import Session
 from ..world import Step, Told, World, can_act
-from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, ToldProblem, read_order
+from .orders import Jump, Mark, NewRule, Nothing, Refused, Report, ToldProblem, read_order
 from .room import Room
 from .state import Json, sessions_under, tell_phase
 
@@ -20,9 +19,8 @@ from .state import Json, sessions_under, tell_phase
 
 async def next_phase(room: Room, request: web.Request) -> web.StreamResponse:
     read_order(Nothing, await request.read())
+    _check_phases(room)
     world = room.stage.proxy.world
-    if not world.profile.phases:
-        raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
     if world.timeline.is_over:
         raise Refused(409, "the last phase is over; to go back to one, name it in POST /api/phase")
     return _step(room, None)
@@ -36,6 +34,27 @@ async def jump(room: Room, request: web.Request) -> web.StreamResponse:
     return _step(room, phase)
 
 
+async def pause(room: Room, request: web.Request) -> web.StreamResponse:
+    """Let the phase go on until it is resumed: only steps by hand end it. Its rules act on."""
+    read_order(Nothing, await request.read())
+    _check_phases(room)
+    room.stage.proxy.steer(lambda world, now: world.pause(now))
+    return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
+
+
+async def resume(room: Room, request: web.Request) -> web.StreamResponse:
+    """Let the timeline go on where it was paused."""
+    read_order(Nothing, await request.read())
+    _check_phases(room)
+    room.stage.proxy.steer(lambda world, now: world.resume(now))
+    return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
+
+
+def _check_phases(room: Room) -> None:
+    if not room.stage.proxy.world.profile.phases:
+        raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
+
+
 def _step(room: Room, phase: str | None) -> web.Response:
     room.stage.proxy.steer(lambda world, now: world.step(now, phase))
     return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
@@ -47,9 +66,26 @@ def _step(room: Room, phase: str | None) -> web.Response:
 async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
     order = read_order(NewRule, await request.read())
     _check_rule(room, order.rule)
-    rule = bind([("live", order.rule)])[0]
-    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
+    only = None if order.connections is None else frozenset(order.connections)
+    if only is not None:
+        _check_chosen(room, order.rule, only)
+    # With no id of its own, a rule on some connections leaves alone the same rule on others.
+    place = "live" if only is None else f"live {sorted(only)}"
+    rule = bind([(place, order.rule)])[0]
+    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now, only))
     return web.json_response(_tell_added(room, rule), status=201)
+
+
+def _check_chosen(room: Room, rule: Rule, only: frozenset[int]) -> None:
+    """Raise Refused where a rule can't act on connections that are there already, or they are not there."""
+    moments, is_new = rule.fault.acts_at, getattr(rule.fault, "hits", None) is Hits.NEW
+    if is_new or not moments & {Moment.PHASE, Moment.MESSAGE}:
+        message = f"{rule.fault_name} acts on new connections, and these are there already; leave it out"
+        raise Refused(422, "the order is not valid", [{"path": "connections", "message": message}])
+    there = room.stage.proxy.world.sessions
+    if missing := [str(number) for number in sorted(only) if number not in there or there[number].is_over]:
+        names = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
+        raise Refused(404, f"there is no connection of attempt {names}; GET /api/connections lists them")
 
 
 def _check_rule(room: Room, rule: Rule) -> None:
@@ -90,36 +126,6 @@ async def heal_all(room: Room, request: web.Request) -> web.StreamResponse:
     healed = [rule.id for rule in room.stage.proxy.world.live_rules]
     room.stage.proxy.steer(lambda world, now: world.heal(None, now))
     return web.json_response({"healed": healed})
-
-
-# -- connections ------------------------------------------------------------------------------------------------------
-
-
-async def close(room: Room, request: web.Request) -> web.StreamResponse:
-    order = read_order(Close, await request.read())
-    if room.stage.proxy.world.options.is_opaque:
-        raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
-    code = None if order.code == "none" else order.code
-    connection = _connection(room, request)
-    room.stage.proxy.steer(lambda world, now: [(connection, connection.close(Leg.CLIENT, code, order.reason, now))])
-    return web.json_response({"attempt": connection.number})
-
-
-async def reset(room: Room, request: web.Request) -> web.StreamResponse:
-    read_order(Nothing, await request.read())
-    connection = _connection(room, request)
-    room.stage.proxy.steer(lambda world, now: [(connection, connection.reset(Leg.BOTH, now, "proxy"))])
-    return web.json_response({"attempt": connection.number})
-
-
-def _connection(room: Room, request: web.Request) -> Session:
-    number = request.match_info["attempt"]
-    session = None
-    if number.isascii() and number.isdigit() and len(number) < 20:
-        session = room.stage.proxy.world.sessions.get(int(number))
-    if session is None or session.is_over:
-        raise Refused(404, "there is no connection of this attempt number; GET /api/state lists them")
-    return session
 
 
 # -- what is told by hand ---------------------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ class Bins {
 
 function countLanes(lanes, view) {
   const length = BIN_PX / view.pps;
-  const end = Math.min(view.now, view.drawnTo);
+  const end = view.drawnTo; // what lasts still is cut at now
   const bins = {};
-  for (const kind of [...KINDS, 'strikes']) bins[kind] = new Bins(view.drawnFrom, Math.max(end, view.drawnFrom), length);
+  for (const kind of [...KINDS, 'strikes']) bins[kind] = new Bins(view.drawnFrom, end, length);
   for (const lane of lanes) {
     for (const item of lane.wire.values()) {
       const to = item.to === null ? end : item.to;
@@ -58,7 +58,7 @@ function countLanes(lanes, view) {
     }
     for (const mark of lane.marks.values()) if (mark.kind === 'struck') bins.strikes.addMoment(mark.at, mark.count || 1);
   }
-  return { bins, end };
+  return bins;
 }
 
 /** An area between two lines of steps, which have a corner only where a value changes. */
@@ -94,9 +94,9 @@ function areaPath(lower, upper, xOf, yOf) {
 }
 
 function drawDensity(lanes, group, view) {
-  const { bins, end } = countLanes(lanes, view);
+  const bins = countLanes(lanes, view);
   const { first, length, count } = bins.established;
-  const xOf = (bin) => placeOf(Math.min((first + bin) * length, end), view).toFixed(1);
+  const xOf = (bin) => placeOf((first + bin) * length, view).toFixed(1);
   const scale = (STACK.bottom - STACK.top) / Math.max(1, lanes.length);
   const yOf = (value) => (STACK.bottom - value * scale).toFixed(1);
   const parts = [];

@@ -156,10 +156,12 @@ function drawSign(sign, lane, view) {
     transform: `translate(${sign.x.toFixed(2)} ${SIGNS_Y})`, 'data-key': `${sign.list}:${sign.item.seq}`,
   });
   const letters = isEnd ? endLetters(sign.item) : '';
+  const away = (placeOf(startOf(sign.item), view) - sign.x).toFixed(2);
   const width = isEnd ? letters.length * letter() + 7 : 12;
   if (isEnd) {
     group.append(
-      svg('path', { class: 'cap', d: `M0-7V${WIRE.y + WIRE.height - SIGNS_Y + 1}` }),
+      // The line stands at its time, wherever there was room for the letters.
+      svg('path', { class: 'cap', d: `M0-7H${away}V${WIRE.y + WIRE.height - SIGNS_Y + 1}` }),
       svg('rect', { class: 'pill', x: 0, y: -7, width: width.toFixed(1), height: 13, rx: 1.5 }),
     );
     group.append(textAt(letters, 3.5, 3.2, 'letters'));

@@ -18,10 +18,9 @@ function drawAxis(model, group, view) {
   for (const band of within(model.bands, view)) {
     if (!band.phase) continue;
     const place = stretch(band, view);
-    const name = band.visit > 1 ? `${band.phase} ${band.visit}` : band.phase;
     const shown = svg('rect', { x: place.x.toFixed(2), y: 0, width: place.width.toFixed(2), height: 19, class: `band tint-${tints.get(band.phase)}` });
     shownBy.set(shown, { list: 'bands', items: [band], lane: null });
-    parts.push(shown, svg('path', { class: 'edge', d: `M${place.x.toFixed(2)} 0V38` }), ...label(name, band, place, 13.5, 'phase', labels));
+    parts.push(shown, svg('path', { class: 'edge', d: `M${place.x.toFixed(2)} 0V38` }), ...label(band.phase, band, place, 13.5, 'phase', labels));
   }
   const { ticks, step } = ticksOf(view.drawnFrom, view.drawnTo, view.width * 3);
   for (const at of ticks) {

@@ -124,6 +124,7 @@ class GroupRow {
     this.element = el('li', { className: 'row group' },
       el('div', { className: 'label' }, el('div', { className: 'names' }, this.button, this.status)), this.plot.element);
     this.revision = -1;
+    this.notedAt = -Infinity;
   }
 
   note(now) {
@@ -156,7 +157,7 @@ function rowsOf(lanes, opened) {
   const rows = [];
   for (const [client, own] of byClient) {
     if (own.length <= CLIENT_LANES_MAX) rows.push(...own.map((lane) => ({ lane })));
-    else rows.push(...grouped(`client:${client}`, `${client || 'connections'} (${own.length})`, own, opened));
+    else rows.push(...grouped(`client:${client}`, `${own.length} · ${client || 'connections'}`, own, opened));
   }
   if (rows.filter((row) => row.lane && !row.below).length <= ROWS_MAX) return rows;
   return chunked(rows, opened);
@@ -174,7 +175,7 @@ function chunked(rows, opened) {
   for (let first = 0; first < single.length; first += CHUNK) {
     const lanes = single.slice(first, first + CHUNK);
     const ends = `${laneName(lanes[0])} … ${laneName(lanes[lanes.length - 1])}`;
-    chunks.push(...grouped(`chunk:${first / CHUNK}`, `${ends} (${lanes.length})`, lanes, opened));
+    chunks.push(...grouped(`chunk:${first / CHUNK}`, `${lanes.length} · ${ends}`, lanes, opened));
   }
   return chunks;
 }

@@ -23,6 +23,7 @@ class TimeWindow {
 
   /** What is seen at a time: {from, to}. While all is shown, the end moves by steps, so that lanes are drawn seldom. */
   at(now) {
+    if (this.mode === 'follow' && now < this.span * (1 - AHEAD)) return { from: 0, to: this.span };
     if (this.mode === 'follow') return { from: now - this.span * (1 - AHEAD), to: now + this.span * AHEAD };
     if (this.mode === 'all') {
       if (this.isEnded) return { from: 0, to: Math.max(now, SPAN_MIN_S) * 1.01 };

@@ -10,10 +10,6 @@ const WIRE_ABOUT = {
   established: 'the protocol’s own handshake is done',
   silent: 'half-open: nothing passes, and nobody is told',
 };
-const HOW_WORDS = {
-  close: 'closed', fin: 'ended by FIN', reset: 'reset (RST)', lost: 'lost', refused: 'refused', status: 'refused',
-};
-
 const isNumber = (value) => typeof value === 'number';
 const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
@@ -56,19 +52,25 @@ const span = (item, now) => {
   return `${clock(item.from)} to ${item.to === null ? 'now' : clock(item.to)}, ${lasting(to - item.from)}`;
 };
 
+/** How a connection ended. `how` is close, fin, reset (at what), refused, answered with a status, or an error's words. */
 function endWords(end) {
   const by = end.by ? ` by the ${end.by}` : '';
-  if (isNumber(end.status)) return `refused${by} with the status ${end.status}`;
-  const how = HOW_WORDS[end.how] || end.how || 'over';
-  const code = isNumber(end.code) ? ` with ${end.code}` : end.how === 'close' ? ' without a code' : '';
-  return `${how}${by}${code}${end.reason ? `: ${end.reason}` : ''}`;
+  const reason = end.reason ? `: ${end.reason}` : '';
+  if (isNumber(end.status)) return `refused${by} with the status ${end.status}${reason}`;
+  if (end.how === 'close') return `closed${by} ${isNumber(end.code) ? `with ${end.code}` : 'without a code'}${reason}`;
+  if (end.how === 'fin') return `ended${by} by a FIN${reason}`;
+  if (/^reset\b/.test(end.how)) return `${end.how}${by} (RST)${reason}`;
+  return `over${by}: ${end.how}${reason}`;
 }
+
+const LETTERS = [[/^reset\b/, 'RST'], [/^fin$/, 'FIN'], [/^close$/, 'close'], [/^refused$/, 'refused']];
 
 /** What stands beside the sign of an end: as few letters as say it. */
 function endLetters(end) {
   if (isNumber(end.status)) return String(end.status);
   if (isNumber(end.code)) return String(end.code);
-  return { reset: 'RST', fin: 'FIN', close: 'close', lost: 'lost' }[end.how] || String(end.how || '').slice(0, 8);
+  const [, letters] = LETTERS.find(([how]) => how.test(end.how)) || [null, 'error'];
+  return letters;
 }
 
 function strikeWords(mark) {
@@ -98,7 +100,7 @@ const WORDS_OF = {
   ends: (item) => `connection ${item.attempt} ${endWords(item)}`,
   states: (item) => `client ${item.state}, ${item.source}`,
   marks: markWords,
-  bands: (item) => `phase ${item.phase || 'over'}${item.visit > 1 ? `, visit ${item.visit}` : ''}`,
+  bands: (item) => `phase ${item.phase || 'over'}`,
   spells: (item) => `${item.fault}${item.rule ? `, rule ${item.rule}` : ''}${item.end ? `, ${item.end}` : ''}`,
 };
 
@@ -117,14 +119,14 @@ function itemLines(list, item, now) {
 /** A lane's text alternative: what can be seen of it, summed up. */
 function laneWords(lane, now) {
   const state = stateNow(lane);
-  const wire = latestOf(lane.wire);
+  const wire = lane.lastWire;
   const end = latestOf(lane.ends);
   const strikes = [...lane.marks.values()].filter((mark) => mark.kind === 'struck');
   const times = strikes.reduce((sum, mark) => sum + (mark.count || 1), 0);
   return [
     `${laneName(lane)}:`,
     state ? `${state.state} (${state.source}) for ${lasting(now - state.from)},` : '',
-    wire && wire.to === null ? `connection ${wire.attempt} ${WIRE_WORDS[wire.what] || wire.what},` : 'no connection,',
+    lastsStill(wire) ? `connection ${wire.attempt} ${WIRE_WORDS[wire.what] || wire.what},` : 'no connection,',
     `faults struck ${plural(times, 'time')}${strikes.length ? `, last ${strikes[strikes.length - 1].fault}` : ''},`,
     `${plural(lane.ends.size, 'ending')}${end ? `, the last one ${endWords(end)} at ${clock(end.at)}` : ''}`,
   ].filter(Boolean).join(' ');

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from chaosproxy.control.assets import ASSETS
 from chaosproxy.control.guard import Facts, Guard, read_client_token
 from chaosproxy.proxy import Address
 from tests.control.conftest import Run
@@ -120,6 +121,7 @@ def test_every_route_is_tried_here(run: Run) -> None:
             tried = [*STEERING, *(("GET", path) for path in [*SEEING, *OPEN])]
             tried += [("GET", "/client/x/chaosproxy.js"), ("GET", "/client/x/chaosproxy.mjs")]
             tried += [("POST", "/client/x/reports")]
+            tried += [("GET", path) for path in ASSETS]  # in test_assets.py
             routes = {(each.method, each.resource.canonical) for each in stage.control.routes if each.method != "HEAD"}
             assert routes == {(method, canonical(path)) for method, path in tried}
 
