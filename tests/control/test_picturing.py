@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from chaosproxy.control.picturing import VIEWERS_MAX
+from chaosproxy.journal import iter_journal
+from chaosproxy.retold import retell
 from tests.control.conftest import Run
 from tests.control.stage import Answer, Stage, profile_of, staged
 
@@ -235,3 +237,37 @@ def runs_in(page: str) -> list[dict[str, Any]]:
     assert found
     runs: list[dict[str, Any]] = json.loads(found[1])
     return runs
+
+
+ORDERS = {
+    "the same profile anew": ("/api/reset", {}),
+    "another profile": (
+        "/api/profile",
+        {"profile": {"version": 1, "phases": [{"name": "calm"}], "expect": [{"one_connection": "true"}]}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "order"), ORDERS.values(), ids=list(ORDERS))
+def test_another_run_by_hand_is_judged_by_the_journal_as_it_was_live(
+    run: Run, path: str, order: dict[str, Any]
+) -> None:
+    async def story() -> None:
+        profile = TWO_PHASES.model_copy(update={"expect": profile_of(expect=[{"one_connection": "true"}]).expect})
+        async with staged(profile) as stage, stage.client(), stage.client():
+            async with stage.client():
+                await stage.until_told("opened", 3)
+            await stage.until_told("closed")
+            answer = await stage.ask("POST", path, order)
+            assert answer.status == 200, answer.body
+            async with stage.client():
+                await stage.until_told("opened", 4)
+            await stage.until_told("closed", 2)
+
+            live = stage.control.sessions.main.stage.verdict(is_over=True)
+            lines = [stage.journal.header, *(line.text for line in stage.journal.after(0, stage.journal.last))]
+            header, *records = iter_journal(lines)
+            assert retell(header, records).judged.rows == live.rows
+            assert {row.name: row.seen for row in live.rows}["a client came"] == "3 attempts"
+
+    run(story())
