@@ -20,6 +20,13 @@ TWO_PHASES = profile_of(
 )
 
 
+@pytest.fixture(params=["run", "run_on_uvloop"])
+def run_on_both(request: pytest.FixtureRequest) -> Run:
+    """Run a story on a loop of each kind."""
+    run: Run = request.getfixturevalue(request.param)
+    return run
+
+
 async def picture(stage: Stage, query: str = "", base: str = "/api") -> dict[str, Any]:
     answer = await stage.ask("GET", f"{base}/picture{query}")
     assert answer.status == 200, answer.body
@@ -87,7 +94,7 @@ def test_numbers_count_what_is_over_too(run: Run) -> None:
     run(story())
 
 
-def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run: Run) -> None:
+def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged(TWO_PHASES) as stage, stage.client():
             known = await picture(stage)
@@ -105,10 +112,10 @@ def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run: Run) -> None:
             assert [stretch["what"] for stretch in lane["wire"]] == ["open", "silent"]
             assert [mark["fault"] for mark in lane["marks"]] == ["half_open"]
 
-    run(story())
+    run_on_both(story())
 
 
-def test_when_the_wait_is_over_there_is_nothing_new(run: Run) -> None:
+def test_when_the_wait_is_over_there_is_nothing_new(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged(TWO_PHASES) as stage, stage.client():
             known = await picture(stage)
@@ -117,7 +124,7 @@ def test_when_the_wait_is_over_there_is_nothing_new(run: Run) -> None:
             assert (told["version"], told["lanes"], told["bands"]) == (known["version"], [], [])
             assert told["now"] >= known["now"] and told["meter"]["open"] == 1
 
-    run(story())
+    run_on_both(story())
 
 
 @pytest.mark.parametrize("query", ["?since=0&wait=20s", "?since=99999&wait=20s", "?since=1&run=another&wait=20s"])
@@ -143,7 +150,7 @@ def test_each_session_has_its_own(run: Run) -> None:
     run(story())
 
 
-def test_who_waits_for_a_session_is_told_of_its_end(run: Run) -> None:
+def test_who_waits_for_a_session_is_told_of_its_end(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged() as stage:
             session = (await stage.ask("POST", "/api/sessions", {})).body
@@ -156,7 +163,7 @@ def test_who_waits_for_a_session_is_told_of_its_end(run: Run) -> None:
             answer = await asking
             assert (answer.status, answer.body) == (410, {"error": "it has ended meanwhile"})
 
-    run(story())
+    run_on_both(story())
 
 
 WRONG = {
