@@ -54,10 +54,15 @@ def record_line(number: int, text: str | None) -> str:
     return escape(f"#{number} {record['at']:.3f} s {record['event']} {' '.join(fields)}".rstrip())
 
 
+def head(judged: Judged) -> str:
+    """Which run it is."""
+    return f"{judged.name}, {judged.took / SECOND:.1f} s, seed {judged.seed}, digest {judged.digest}"
+
+
 def lines(judged: Judged) -> Iterator[str]:
     """A run as a table; under what failed, its evidence."""
-    verdict = "passed" if judged.has_passed else "FAILED"
-    yield f"{verdict}: {judged.name}, {judged.took / SECOND:.1f} s, seed {judged.seed}, digest {judged.digest}"
+    has_failed = any(row.outcome is Outcome.FAILED for row in judged.rows)
+    yield f"{'passed' if judged.has_passed else 'FAILED' if has_failed else 'open'}: {head(judged)}"
     width = min(SEEN_COLUMN_MAX, max(len(row.title) for row in judged.rows))
     for row in judged.rows:
         yield escape(f"  {_WORDS[row.outcome]:<4}  {row.title:<{width}}  {row.seen}")

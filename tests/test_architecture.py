@@ -50,8 +50,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "proxy",
         "live_rule meter",
         "journal page",
-        "digest metrics report swimlanes",
-        "page picture",
+        "digest drawing metrics report swimlanes",
+        "picture",
         "retold",
         "stage",
         "control demo",
@@ -61,6 +61,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 )
 PURE = frozenset().union(*LAYERS[: LAYERS.index(frozenset({"carried", "observe", "verdict"})) + 1]) - {"library"} | {
     "picture",
+    "retold",
     "swimlanes",
 }
 # An SSLObject over a MemoryBIO does no I/O: TLS is a pure layer between a transport and a session.

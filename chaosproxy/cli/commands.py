@@ -49,6 +49,7 @@ from .options import (
 from .premises import Settings
 from .profile_choice import NoProfile, by_name_or_file, from_options, from_text
 from .replay import replay_command
+from .report import report_command
 from .run import run
 from .secure import host_header, tls_options
 from .simulate import simulate_command
@@ -293,6 +294,7 @@ cli.add_command(sweep)
 cli.add_command(verify)
 cli.add_command(simulate_command)
 cli.add_command(replay_command)
+cli.add_command(report_command)
 
 
 def main() -> None:

@@ -60,8 +60,8 @@ async def play_all(plan: Plan, reports: Reports) -> int:
                 first = judged.digest, run.story
             elif plan.repeat > 1:
                 judged = judged._replace(rows=(*judged.rows, _same(first, (judged.digest, run.story))))
-            every.append(judged)
             reports.table(judged)
+            every.append(reports.kept(judged))
     reports.write(every)
     if has_timed_out:
         return ExitCode.TIMED_OUT

@@ -70,8 +70,9 @@ class _Verify(click.Command):
 @option("--journal-frames", is_flag=True, help="Every frame too.")
 @option("--junit", metavar="FILE", help="Write a report that CI servers read: a test case for each row.")
 @option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+@option("--html", metavar="FILE", help="Write all runs with their lanes as one HTML file that opens without a network.")
 @option("--json", "json_file", metavar="FILE|-", help="Write all of it as JSON; - leaves stdout to it alone.")
-@option("--verbose", "-v", is_flag=True, help="Say what happens, as `run` does.")
+@option("--verbose", "-v", is_flag=True, help="Say what happens, as `run` does; draw the lanes of each run.")
 @click.pass_context
 def verify(context: click.Context, /, **given: Any) -> int:
     """Play a profile on a client, and judge what it does.

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from chaosproxy import drawing
 from chaosproxy.demo.play import Play
 from chaosproxy.demo.story import CLIENTS, GOOD, NAIVE, PROXY, Look, Mark, Story, Tone
 from chaosproxy.units import SECOND
@@ -135,10 +136,7 @@ def _band(story: Story, total: float, cells: int) -> dict[int, str]:
 
 def axis(total: float, cells: int) -> Text:
     """Seconds below the lanes."""
-    line = ""
-    for second in range(0, int(total) + 1, max(2, int(total / 8))):
-        line = f"{line:<{LABEL_WIDTH + int(second / total * cells)}}{second}"
-    return Text(line + " s", style="dim")
+    return drawing.axis(0, total, cells, LABEL_WIDTH, max(2, int(total / 8)))
 
 
 def legend() -> Text:

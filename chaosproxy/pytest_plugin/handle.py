@@ -118,7 +118,7 @@ class ChaosProxy:
         told += [f"  {line}" for line in last]
         told.append(f"journal: {running.shown_path}")
         without = " (without the faults that the test added by hand)" if self._has_faults_by_hand else ""
-        return [*told, f"strike anew: {running.command}{without}"]
+        return [*told, f"look at it: {running.drawing_command}", f"strike anew: {running.command}{without}"]
 
     # -- where it is ------------------------------------------------------------------------------------------------
 

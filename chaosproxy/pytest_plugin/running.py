@@ -113,6 +113,11 @@ class Running(NamedTuple):
         """What lets the faults strike anew as in this run."""
         return f"chaosproxy replay {shlex.quote(self.shown_path)} --upstream {self.upstream}"
 
+    @property
+    def drawing_command(self) -> str:
+        """What draws this run."""
+        return f"chaosproxy report {shlex.quote(self.shown_path)} -o report.html"
+
 
 def refuses(running: Running) -> Callable[..., str | None]:
     """Say why a rule must not act here, if so, and what a test can do about it."""
