@@ -193,7 +193,7 @@ class TestPlaying:
                 answer = await stage.ask("POST", "/api/profile", {"profile": {"version": 1, "protocol": "pusher"}})
                 assert answer.status == 422 and stage.proxy.world.profile.name == "none"
             async with staged() as stage:
-                answer = await stage.ask("POST", "/api/profile", {"profile": {"version": 1, "rules": ["tls_cert"]}})
+                answer = await stage.ask("POST", "/api/profile", {"profile": {"version": 1, "rules": ["tls_stall"]}})
                 assert answer.status == 422 and stage.proxy.world.profile.name == "none"
             async with staged(fence=lambda rule: "not here") as stage:
                 answer = await stage.ask("POST", "/api/profile", {"profile": OTHER})
