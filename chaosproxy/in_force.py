@@ -83,6 +83,11 @@ class InForce(ABC):
     def standing(self) -> Standing:
         """What the conditions of `until` see now."""
 
+    @property
+    def _counts(self) -> Standing:
+        """What has happened since the phase began. What holds now takes a look at every connection."""
+        return Standing(self._opened, self._closed, 0, 0, frozenset())
+
     @abstractmethod
     def _reach_healed(self, among: Iterable[Session], now: int) -> None:
         """Take requests to the upstream that were kept back, if nothing new hinders them."""
@@ -104,7 +109,8 @@ class InForce(ABC):
     def _advance(self, now: int) -> None:
         # At most one round in one instant: conditions that all hold at once would go round for ever.
         for _ in self.profile.phases:
-            reason = self.timeline.reason_to_move(now, self.standing)
+            standing = self.standing if self.timeline.looks_at_states else self._counts
+            reason = self.timeline.reason_to_move(now, standing)
             if reason is None:
                 return
             self.timeline.move(now)

@@ -42,6 +42,12 @@ class Timeline:
         return self._visits[self._index] if self.phase else 0
 
     @property
+    def looks_at_states(self) -> bool:
+        """Whether what ends the phase is what holds now, and not only what has happened."""
+        until = self.phase.until if self.phase else None
+        return until is not None and until.condition in ("established", "subscribed")
+
+    @property
     def is_paused(self) -> bool:
         return self.paused_at is not None
 

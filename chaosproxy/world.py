@@ -124,6 +124,7 @@ class World(Steered):
                 self.steps.append((session, session.strike(link, now)))
         if links:
             self.steps.append((session, session.greet(links, now)))
+            session.links.update({link.rule.id: link for link in links if link.has_acted})
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
         return session
@@ -267,7 +268,8 @@ class World(Steered):
         session.admit(client, number, self._question(request), mask, now)
         if request is not None:
             self.told.append(Told(now, session, Asked(client, number, request.path, request.names)))
-        links = [self._link(active, session) for active in self._taking(session)]
+        acted = {link.rule.id: link for link in session.links.values() if link.fault.acts_at == {Moment.ACCEPT}}
+        links = [acted.get(active.rule.id) or self._link(active, session) for active in self._taking(session)]
         links = [link for link in links if link.when.takes_connection(number, request)]
         session.set_links(links)
 

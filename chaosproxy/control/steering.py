@@ -5,8 +5,7 @@ from time import monotonic_ns
 from aiohttp import web
 
 from ..events import ClientSaid
-from ..faults import Hits, Moment
-from ..live_rule import Against, objections
+from ..live_rule import Against, absent, misfit_of_chosen, objections
 from ..problems import show_path
 from ..rule import BoundRule, Rule, bind
 from ..world import Step, Told, World, can_act
@@ -78,14 +77,10 @@ async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
 
 def _check_chosen(room: Room, rule: Rule, only: frozenset[int]) -> None:
     """Raise Refused where a rule can't act on connections that are there already, or they are not there."""
-    moments, is_new = rule.fault.acts_at, getattr(rule.fault, "hits", None) is Hits.NEW
-    if is_new or not moments & {Moment.PHASE, Moment.MESSAGE}:
-        message = f"{rule.fault_name} acts on new connections, and these are there already; leave it out"
-        raise Refused(422, "the order is not valid", [{"path": "connections", "message": message}])
-    there = room.stage.proxy.world.sessions
-    if missing := [str(number) for number in sorted(only) if number not in there or there[number].is_over]:
-        names = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
-        raise Refused(404, f"there is no connection of attempt {names}; GET /api/connections lists them")
+    if misfit := misfit_of_chosen(rule):
+        raise Refused(422, "the order is not valid", [{"path": "connections", "message": misfit}])
+    if missing := absent(only, room.stage.proxy.world):
+        raise Refused(404, f"there is no connection of attempt {missing}; GET /api/connections lists them")
 
 
 def _check_rule(room: Room, rule: Rule) -> None:

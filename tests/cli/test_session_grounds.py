@@ -15,6 +15,7 @@ from chaosproxy.cli.show import Show
 from chaosproxy.control.orders import Refused
 from chaosproxy.control.session_order import read_session
 from chaosproxy.control.sessions import Terms
+from chaosproxy.control.shelf import Shelf
 from chaosproxy.profile import EMPTY, RULES
 from chaosproxy.security import PLAIN
 from chaosproxy.sockets import LOOPBACK
@@ -114,7 +115,7 @@ def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
             del said[:]
             _remind(show, said.append)
             assert show._control
-            await show._control.sessions.open(read_session(b"{}"))
+            await show._control.sessions.open(read_session(b"{}", Shelf()))
             _remind(show, said.append)
         finally:
             await show.stop()

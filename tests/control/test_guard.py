@@ -17,30 +17,30 @@ RULE = b'{"rule": "reset"}'
 STEERING_OF_A_STAGE = [
     ("POST", "/phase/next"),
     ("POST", "/phase"),
+    ("POST", "/phase/pause"),
+    ("POST", "/phase/resume"),
+    ("POST", "/reset"),
+    ("POST", "/profile"),
     ("POST", "/rules"),
     ("DELETE", "/rules"),
     ("DELETE", "/rules/x"),
-    ("POST", "/connections/1/close"),
-    ("POST", "/connections/1/reset"),
+    *(("POST", f"/connections/{which}{verb}") for which in ("", "1/") for verb in ("close", "reset", "freeze", "heal")),
     ("POST", "/reports"),
     ("POST", "/marks"),
 ]
-SEEING_OF_A_STAGE = [
-    "/state",
-    "/journal",
-    "/journal?format=jsonl",
-    "/verdict",
-    "/wait?for=opened",
-    "/picture",
-    "/report",
-]
+SEEING_OF_A_STAGE = ["/state", "/journal", "/journal?format=jsonl", "/verdict", "/wait?for=opened"]
+SEEING_OF_A_STAGE += ["/phases", "/connections", "/picture", "/report"]
 BASES = ["/api", "/api/sessions/x"]
 OF_SESSIONS = [("POST", "/api/sessions"), ("DELETE", "/api/sessions/x")]  # what is there can be seen by GET, too
-STEERING = [*((method, base + path) for base in BASES for method, path in STEERING_OF_A_STAGE), *OF_SESSIONS]
+OF_PROFILES = [("POST", "/api/profiles/validate"), ("PUT", "/api/profiles/x"), ("DELETE", "/api/profiles/x")]
+STEERING = [*((method, base + path) for base in BASES for method, path in STEERING_OF_A_STAGE)]
+STEERING += [*OF_SESSIONS, *OF_PROFILES]
 SCRIPTS = [f"/chaosproxy-control.{form}" for form in ("mjs", "cjs", "d.mts", "d.cts")]
 SEEING = [
     *(base + path for base in BASES for path in SEEING_OF_A_STAGE),
     *(path for _, path in OF_SESSIONS),
+    "/api/profiles",
+    "/api/profiles/x",
     *SCRIPTS,
 ]
 OPEN = ["/livez", "/readyz", "/metrics"]
@@ -108,6 +108,7 @@ def canonical(path: str) -> str:
     for said, name in {
         "sessions/x": "sessions/{session}",
         "rules/x": "rules/{id}",
+        "profiles/x": "profiles/{name}",
         "connections/1": "connections/{attempt}",
         "client/x": "client/{client_token}",
     }.items():
@@ -175,7 +176,7 @@ def test_no_get_changes_anything(run: Run) -> None:
             for each in STEERING:
                 for method in ("GET", "HEAD", "OPTIONS"):
                     reply = await speak(stage, method, each[1], *headers)
-                    assert reply.status == 405 or (each in OF_SESSIONS and method != "OPTIONS")
+                    assert reply.status == 405 or (each in (*OF_SESSIONS, *OF_PROFILES) and method != "OPTIONS")
             for path in SEEING:
                 if path != "/api/journal":  # it goes on for ever
                     await speak(stage, "GET", path + ("&timeout=1ms" if "wait" in path else ""), *headers)

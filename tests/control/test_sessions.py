@@ -18,6 +18,7 @@ from chaosproxy.control.orders import Refused
 from chaosproxy.control.room import Room
 from chaosproxy.control.session_order import read_session
 from chaosproxy.control.sessions import SESSIONS_MAX, Sessions
+from chaosproxy.control.shelf import Shelf
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
 from chaosproxy.security import Security
@@ -367,7 +368,7 @@ class TestEnding:
         async def story() -> None:
             main = Room(Staged(Address("127.0.0.1", 1)), lambda rule: None, "token-of-main")
             sessions = Sessions(main, idle_max=SECOND // 50)
-            room = await sessions.open(read_session(b"{}"))
+            room = await sessions.open(read_session(b"{}", Shelf()))
             condition = room.waits.condition("opened", 1)
             assert None is await room.waits.wait(condition, SECOND // 10)  # while somebody waits, it lives
             assert list(sessions) == [room]
