@@ -7,7 +7,9 @@ A run's digest is made of stories, without times, sizes or socket ids:
   were healed or suppressed; and who closed it with which code. Beside that, for each side, its messages (where frames
   were journalled) and the faults that struck them, by ordinal. The two sides race, so they are not interleaved;
 - of attempts that never asked for anything: the faults that struck them;
-- of the proxy: its phases, rules added and healed by hand, the listener.
+- of the proxy: its phases, whether they were paused, rules added and healed by hand, the listener.
+
+Where another profile is played by hand, or the same anew, a run of its own begins, and what was before is forgotten.
 
 Requests, strikes and closes stand with the phase in which they happened. Left out is what depends on timing alone:
 control frames; who was seen to end first (`ended`); held, discarded and unjudged amounts; dials put off by the cap.
@@ -44,9 +46,12 @@ _FIELDS = {
 }
 _FIELDS_OF_PROXY = {
     "phase_entered": ("phase", "visit"),
+    "phase_paused": ("phase",),
+    "phase_resumed": ("phase",),
     "rule_changed": ("rule", "fault", "change"),
     "listening": ("is_open",),
 }
+_BEGINNINGS = frozenset({"profile_changed", "timeline_reset"})
 _IN_PHASE = frozenset({"asked", "struck", "closed"})
 
 Item = list[object]
@@ -98,6 +103,9 @@ class Digester:
     """The stories of a run, told as its records come."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.phase = ""
         self.proxy: list[Item] = []
         self.attempts: list[Item] = []
@@ -106,10 +114,13 @@ class Digester:
         self._heard = 0
 
     def hear(self, record: Record) -> None:
+        kind = str(record.get("event"))
+        if kind in _BEGINNINGS:
+            self._begin()
+            return
         self._heard += 1
         if self._heard > RECORDS_MAX:
             return  # a run of that length is digested by its beginning
-        kind = str(record.get("event"))
         if kind in _FIELDS_OF_PROXY:
             if kind == "phase_entered":
                 self.phase = f"{record.get('phase')} {record.get('visit')}"

@@ -327,7 +327,7 @@ class Endings(Silencing):
         match timer:
             case Timer.WAIT:
                 self._end_wait()
-            case Timer.HEAD if self._is_hushed or self.holds_handshake or self.is_silent:
+            case Timer.HEAD if self.is_hushed or self.holds_handshake or self.is_silent:
                 pass
             case Timer.HEAD:
                 reason = f"no complete request head within {HEAD_TIME // SECOND} s"

@@ -61,8 +61,6 @@ class Direction:
         self._events = events
         self._on_effect = on_effect
         self._assembler = Assembler()  # what has come and not been let go
-        self._copies = Assembler()  # copies of what has been let go, to read it
-        self._is_readable = True  # the reader has the message in progress from its first byte
         self._is_busy = False  # pieces of a chunk are being taken: the splitter is ahead of them
         # In the FLOW lane: when the message and the control frame in progress are due, and what keeps them.
         self._timed = self._control_timed = _Timed(0, ())
@@ -84,6 +82,18 @@ class Direction:
         self.links = tuple(links)
         self.holding.set_links(links, {link: link.pacer(self.side) for link in links if link.is_pacing}, now)
         self._change_lane(now)
+
+    def set_reading(self, reading: Reading, now: int) -> None:
+        """Messages are read for something else from here on, those of a compressed stream only where it was followed.
+
+        What has been read goes on being read.
+        """
+        self._reader.set_reading(reading)
+        if self._reader.is_needed and not self._reads:
+            is_collected = self.lane is Lane.JUDGED and not self._message_tail
+            self._reader.begin(self.splitter.inside_message and not is_collected, self.splitter.inside_control)
+            self._reads = True
+            self._change_lane(now)
 
     def insert(self, data: bytes, *, is_control: bool, now: int) -> None:
         """Send something of our own between messages, or a control frame between frames, behind what is held."""
@@ -174,7 +184,7 @@ class Direction:
         if self.lane is Lane.READ:
             self.holding.ready.append(data)
             for piece in self.splitter.split(data, forwarded=True):
-                self._read(piece)
+                self._reader.follow(piece)
             return
         self._is_busy = True
         for piece in self.splitter.split(data):
@@ -261,7 +271,7 @@ class Direction:
             return
         self._timed = self._control_timed = delay, stalls = self._time(collected[0], now)
         if self._reads:
-            self._copies, self._assembler = self._assembler, self._copies
+            self._reader.copies, self._assembler = self._assembler, self._reader.copies
         self._assembler.take()
         self._events.append(Unjudged(self.side, 1))
         self.holding.put(Held(now + delay, collected, ends, completes=False, stalls=stalls))
@@ -280,7 +290,7 @@ class Direction:
                 self._ordinal += 1
             self._message_tail = self._message_tail or piece.gone > 0
             if self._message_tail:
-                self._message_tail = not _completes(piece)
+                self._message_tail = not piece.completes
                 self._pass_on(piece, now)
                 return
         if self.lane is not Lane.JUDGED:
@@ -311,7 +321,7 @@ class Direction:
             self._pass_large(self._assembler.take_control(), True, False, piece, now)
         elif self._assembler.is_message_over(size_max):
             self._message_tail = True
-            self._is_readable = False
+            self._reader.is_behind = True
             is_compressed = self._assembler.first & RSV1 != 0
             self._pass_large(self._assembler.take(), False, is_compressed, piece, now)
 
@@ -341,26 +351,10 @@ class Direction:
         delay, stalls = self._control_timed if piece.is_control else self._timed
         self._put_piece(piece, piece.data[piece.gone :], now + delay, stalls=stalls)
         if self._reads:
-            self._read(piece)
-
-    def _read(self, piece: Piece) -> None:
-        """Read a piece that is forwarded by other means."""
-        if not self._is_readable and not piece.is_control:
-            self._is_readable = _completes(piece)
-            return
-        message = self._copies.feed(piece)
-        size_max = self._limits.judged_bytes_max
-        if message and not message.is_over(size_max):
-            content = self._reader.content(message)
-            meaning = self._reader.observe(message, content)
-            self._events += _observed(meaning) + self._reader.track(content, has_left=True)
-        elif message or self._copies.control_size > size_max or self._copies.is_message_over(size_max):
-            self._copies.take()
-            self._is_readable = message is not None
-            self._reader.lose()
+            self._reader.follow(piece)
 
     def _put_piece(self, piece: Piece, data: bytes, due: int, *, came: int = 0, stalls: tuple[Link, ...] = ()) -> None:
-        completes = None if piece.is_control else _completes(piece)
+        completes = None if piece.is_control else piece.completes
         self.holding.put(Held(due, data, piece.ends, completes, came=came, stalls=stalls))
 
     def _time(self, first: int, now: int) -> _Timed:
@@ -486,7 +480,7 @@ class Direction:
         is_deflated = self._reader.is_deflated(message)
         if is_deflated and not (len(deliveries) == 1 and deliveries[0].is_untouched):
             self._is_plain = True
-        observed = _observed(meaning)
+        observed: tuple[Event, ...] = meaning.events
         behind: list[tuple[Held, Delivery]] = []
         has_put = False
         for delivery in deliveries:
@@ -531,11 +525,3 @@ class Direction:
         if self._reader.is_deflated(message):
             self._is_plain = True
         self._events.append(Discarded(self.side, len(message.raw)))
-
-
-def _observed(meaning: Meaning) -> tuple[Event, ...]:
-    return (meaning.observed,) if meaning.observed else ()
-
-
-def _completes(piece: Piece) -> bool:
-    return piece.ends and piece.first >= 0x80

@@ -3,7 +3,10 @@
 Every one is a value. Times are integer nanoseconds of a monotonic clock; sides and legs are those of wire.frames.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from .wire.frames import Side
 
@@ -250,11 +253,38 @@ class Closed(NamedTuple):
 
 
 class PhaseEntered(NamedTuple):
-    """The timeline moved; the name is empty after the last phase."""
+    """The timeline moved; the name is empty after the last phase, and where it was taken back (reason: reset)."""
 
     phase: str
     visit: int
     reason: str
+
+
+class PhasePaused(NamedTuple):
+    """The timeline stands still by hand: only steps by hand move it. The name is empty outside of all phases."""
+
+    phase: str
+
+
+class PhaseResumed(NamedTuple):
+    """The timeline goes on where it was paused."""
+
+    phase: str
+
+
+class ProfileChanged(NamedTuple):
+    """Another profile is played from here on; a run of its own."""
+
+    profile: str
+    digest: str
+    seed: int
+    profile_in_full: Mapping[str, JsonValue]
+
+
+class TimelineReset(NamedTuple):
+    """The same profile is played anew, from before its start; a run of its own."""
+
+    profile: str
 
 
 class RuleChanged(NamedTuple):
@@ -342,6 +372,10 @@ Event = (
     | Ended
     | Closed
     | PhaseEntered
+    | PhasePaused
+    | PhaseResumed
+    | ProfileChanged
+    | TimelineReset
     | RuleChanged
     | Listening
     | Reported

@@ -26,7 +26,7 @@ class Handshake(Legs):
         self.events: list[Event] = []
         self.links: dict[str, Link] = {}  # the rules in play, by id
         self._tally = tally
-        self._is_cut_off = False  # by a half-open that keeps all new connections waiting
+        self.is_cut_off = False  # by a half-open that keeps all new connections waiting
         self._at_handshake: dict[str, Present | HoldHandshake] = {}  # what rules do to the client's TLS handshake
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Handshake(Legs):
     @property
     def holds_handshake(self) -> bool:
         """Whether a TLS handshake with the client must not go on now."""
-        return self._is_cut_off or any(isinstance(effect, HoldHandshake) for effect in self._at_handshake.values())
+        return self.is_cut_off or any(isinstance(effect, HoldHandshake) for effect in self._at_handshake.values())
 
     @property
     def certificate(self) -> str:

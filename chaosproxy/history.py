@@ -4,7 +4,7 @@ It hears what the journal hears, with the number of the record that says so: an 
 Nothing of a connection depends on it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -114,6 +114,15 @@ class History:
         self.left_out = 0  # what is beyond the bounds
         self._tracked_count = 0
         self._kept_count = 0
+
+    def take_over(self, attempts: Iterable[Attempt]) -> None:
+        """Know connections that live on from before the run began."""
+        for attempt in attempts:
+            self.attempts[attempt.number] = attempt
+            if attempt.client is None:
+                self._nobodys[attempt.number] = attempt
+            else:
+                self._by_client.setdefault(attempt.client, []).append(attempt)
 
     def hear(self, spot: Spot, number: int | None, client: str | None, event: Event) -> None:
         """Something happened: to the proxy, or on an attempt; by its number, with its client's key once known."""

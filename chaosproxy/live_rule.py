@@ -1,13 +1,17 @@
 """What stands against a rule that is added to a running proxy by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import NamedTuple
 
+from .faults import Hits, Moment
 from .opaque import rule_misfits
 from .profile import protocol_misfits
 from .proxy import Proxy
 from .rule import Path, Rule
+from .world import World
+
+NAMED_MAX = 20
 
 
 class Against(Enum):
@@ -27,6 +31,21 @@ class Objection(NamedTuple):
     kind: Against
     message: str
     at: Path = ()
+
+
+def misfit_of_chosen(rule: Rule) -> str:
+    """Why a rule can't act on chosen connections, which are there already; nothing where it can."""
+    is_for_new = getattr(rule.fault, "hits", None) is Hits.NEW
+    if is_for_new or not rule.fault.acts_at & {Moment.PHASE, Moment.MESSAGE}:
+        return f"{rule.fault_name} acts on new connections, and these are there already; leave it out"
+    return ""
+
+
+def absent(only: Iterable[int], world: World) -> str:
+    """Those of the attempts that have no connection, in words; nothing where each has."""
+    there = world.sessions
+    missing = [str(number) for number in sorted(only) if number not in there or there[number].is_over]
+    return ", ".join(missing[:NAMED_MAX]) + (f" and {len(missing) - NAMED_MAX} more" if missing[NAMED_MAX:] else "")
 
 
 def objections(rule: Rule, proxy: Proxy, refuses: Callable[[Rule], str | None]) -> list[Objection]:

@@ -257,19 +257,19 @@ class Match(BaseModel):
 
     @cached_property
     def _path(self) -> re.Pattern[str] | None:
-        return None if self.path is None else _glob(self.path)
+        return None if self.path is None else glob(self.path)
 
     @cached_property
     def _headers(self) -> dict[str, re.Pattern[str]]:
-        return {name: _glob(pattern) for name, pattern in (self.header or {}).items()}
+        return {name: glob(pattern) for name, pattern in (self.header or {}).items()}
 
     @cached_property
     def _event(self) -> re.Pattern[str] | None:
-        return None if self.event is None else _glob(self.event)
+        return None if self.event is None else glob(self.event)
 
     @cached_property
     def _channel(self) -> re.Pattern[str] | None:
-        return None if self.channel is None else _glob(self.channel)
+        return None if self.channel is None else glob(self.channel)
 
     @cached_property
     def _text(self) -> _Search | None:
@@ -279,7 +279,7 @@ class Match(BaseModel):
     def _members(self) -> list[tuple[Pointer, Json]]:
         """Pointers, with a pattern for a text and the value itself for all else."""
         values = (self.json_values or {}).items()
-        return [(pointer, _glob(value) if type(value) is str else value) for pointer, value in values]
+        return [(pointer, glob(value) if type(value) is str else value) for pointer, value in values]
 
     def takes_ordinal(self, ordinal: int) -> bool:
         """The conditions that count; `ordinal` is from 1 among the messages that satisfy all others."""
@@ -300,6 +300,6 @@ def _code_of(message: Message, meaning: Meaning) -> int | None:
     return parse_close(message.payload)[0] if message.opcode == Opcode.CLOSE else meaning.code
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
+def glob(pattern: str) -> re.Pattern[str]:
     """Compile a wildcard pattern, in which only * and ? are special. `translate` makes one that can't backtrack far."""
     return re.compile(translate(pattern.replace("[", "[[]")))

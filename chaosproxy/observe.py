@@ -112,7 +112,7 @@ class Clients:
     """The clients of one proxy. Where a protocol is spoken, a connection counts once that has been established."""
 
     def __init__(self, *, has_protocol: bool = False) -> None:
-        self._has_protocol = has_protocol
+        self.has_protocol = has_protocol
         self._clients: OrderedDict[tuple[str, str], _Client] = OrderedDict()  # by key on the wire, or by instance
         self._reporting: OrderedDict[str, None] = OrderedDict()  # names and keys of which nothing is inferred any more
         self._owners: OrderedDict[str, _Owner] = OrderedDict()  # by socket id
@@ -199,7 +199,7 @@ class Clients:
         match event:
             case Asked():
                 return _Stage.ASKING
-            case Opened() if self._has_protocol:
+            case Opened() if self.has_protocol:
                 return stage or _Stage.ASKING
             case Opened() | Established():
                 return _Stage.SILENT if session.is_silent else _Stage.THERE

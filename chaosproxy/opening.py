@@ -56,7 +56,7 @@ class Opening(Handshake):
         self._late = bytearray()  # what the upstream sent while its answer was kept back
         self._kept_answer: Response | None = None  # complete, and waiting
         self.is_ruled = False  # the rules on requests have acted
-        self._is_hushed = False
+        self.is_hushed = False
         self._question = b""  # the request as the upstream gets it
         self._has_asked = False  # the request has been sent to the upstream
 
@@ -91,8 +91,8 @@ class Opening(Handshake):
 
         A half-open (`is_cut_off`) holds a TLS handshake too.
         """
-        self._is_hushed = is_hushed
-        self._is_cut_off = is_cut_off
+        self.is_hushed = is_hushed
+        self.is_cut_off = is_cut_off
         is_idle = self.request is not None and not self._reader.begun  # between two plain requests
         if self.state is State.HEAD and not is_hushed and not self.is_waiting and not is_idle:
             self._timers[Timer.HEAD, Side.CLIENT] = now + HEAD_TIME
@@ -228,7 +228,7 @@ class Opening(Handshake):
             self._keep_early(self._reader.rest)
 
     def _refuse_head(self, bad: BadHead) -> None:
-        if self._is_hushed:
+        if self.is_hushed:
             self._hang()
             return
         self._answer(bad.status, "proxy", bad.reason, build_answer(bad.status, body=f"chaosproxy: {bad.reason}\n"))

@@ -8,9 +8,9 @@ from .events import Event, Framed, Tracked, Unjudged
 from .profile import Profile
 from .protocols import NOTHING, PROTOCOLS, Meaning, Protocol
 from .rule import reads_messages
-from .wire.frames import Side
+from .wire.frames import Piece, Side
 from .wire.inflate import Extension, Inflater, Negotiated, Untracked
-from .wire.messages import OPCODE_NAMES, Message
+from .wire.messages import OPCODE_NAMES, Assembler, Message
 from .wire.pointer import MISSING, Document, Pointer
 
 VALUE_CHARACTERS_MAX = 128
@@ -44,6 +44,18 @@ class Reader:
         self._events = events
         self._extension = Extension.NONE
         self._inflater: Inflater | None = None
+        self.copies = Assembler()  # of what is forwarded by other means
+        self.is_behind = False  # the message in progress can't be read: its beginning has not been
+        self._skips_control = False  # nor can the control frame in progress
+
+    def set_reading(self, reading: Reading) -> None:
+        """Messages are read for something else; what has been read goes on being read."""
+        self._reading = reading
+        self.is_needed = self.is_needed or reading.is_needed or reading.frames_journalled
+
+    def begin(self, is_inside_message: bool, is_inside_control: bool) -> None:
+        """From here on pieces are followed; what is in progress began before."""
+        self.is_behind, self._skips_control = is_inside_message, is_inside_control
 
     def open(self, negotiated: Negotiated) -> None:
         """Messages come from here on; `negotiated` says what is compressed."""
@@ -91,6 +103,26 @@ class Reader:
         except Untracked:
             self._events.append(Unjudged(self.side, 1))
             return None
+
+    def follow(self, piece: Piece) -> None:
+        """Read a piece that is forwarded by other means."""
+        if self.is_behind and not piece.is_control:
+            self.is_behind = not piece.completes
+            return
+        if self._skips_control and piece.is_control:
+            self._skips_control = not (piece.starts or piece.ends)
+            if not piece.starts:
+                return
+        message = self.copies.feed(piece)
+        size_max = self._bytes_max
+        if message and not message.is_over(size_max):
+            content = self.content(message)
+            meaning = self.observe(message, content)
+            self._events += meaning.events + self.track(content, has_left=True)
+        elif message or self.copies.control_size > size_max or self.copies.is_message_over(size_max):
+            self.copies.take()
+            self.is_behind = message is None
+            self.lose()
 
     def observe(self, message: Message, content: bytes | None) -> Meaning:
         """What it means in the protocol's terms; journalled where frames are."""

@@ -25,7 +25,22 @@ from .world import Options, World
 
 INPUT, END = "input", "recorded"  # kinds of records
 
-OF_WORLD = ("launch", "accept", "settle", "tick", "report", "step", "add_rule", "heal", "drain")
+OF_WORLD = (
+    "launch",
+    "accept",
+    "settle",
+    "tick",
+    "report",
+    "step",
+    "pause",
+    "resume",
+    "add_rule",
+    "heal",
+    "free",
+    "clear",
+    "play",
+    "drain",
+)
 """What a world is told by its proxy."""
 OF_SESSIONS = (
     "receive",
@@ -207,6 +222,10 @@ def _encoded(value: Any) -> JsonValue:
             return value.number
         case BoundRule():
             return dump_rule(value)
+        case Profile():
+            return dump_profile(value)
+        case frozenset():
+            return sorted(value)
         case None | bool() | int() | str():
             return value
         case _:

@@ -213,14 +213,24 @@ def _data(value: JsonValue) -> bytes:
     return b64decode(_of(str)(value), validate=True)
 
 
+def _attempts(value: JsonValue) -> frozenset[int]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of attempts, got {value!r}")
+    return frozenset(_of(int)(each) for each in value)
+
+
 _DECODERS: dict[str, Callable[[JsonValue], object]] = {
     "side": _side,
     "data": _data,
     "leg": lambda value: Leg(_of(str)(value)),
     "rule": load_rule,
+    "profile": _or_none(load_profile),
+    "only": _or_none(_attempts),
+    "attempts": _attempts,
     "is_truncated": _of(bool),
     "is_blocked": _of(bool),
     "lasts": _or_none(_of(int)),
+    "seed": _or_none(_of(int)),
     "code": _or_none(_of(int)),
     "phase": _or_none(_of(str)),
     "rule_id": _or_none(_of(str)),

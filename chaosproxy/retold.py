@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import JsonValue
 
-from .attempt import Spot
+from .attempt import Attempt, Spot
 from .canonical import NotCanonical, load_profile
 from .digest import Digester
 from .events import ClientSaid, ClientState, Event, Framed
@@ -29,6 +29,7 @@ from .wire.frames import SIDES, Side
 
 KEPT_MAX = 300_000  # records that may be named as evidence
 _PASSED_OVER = frozenset({INPUT, END, "framed", "journal_lost"})
+_RUNS = frozenset({"profile_changed", "timeline_reset"})
 _NOT_OF_CONNECTIONS = (ClientState, ClientSaid)  # they have an attempt and a client among their own fields
 
 Prepare = Callable[[Profile], Profile]
@@ -81,6 +82,8 @@ class _Retelling:
             return
         seq, at = _read("seq", record.get("seq"), int), _read("at", record.get("at"), float)
         spot = Spot(round(at * 1_000_000) * MICROSECOND, seq)
+        if kind in _RUNS:
+            self._begin_run(kind, record, spot)
         if kind in _EVENTS:
             number, client, event = event_of(kind, record)
             self._judge.history.hear(spot, number, client, event)
@@ -89,12 +92,20 @@ class _Retelling:
         self._now = at
         if len(self._kept) < KEPT_MAX:
             self._kept[seq] = json.dumps(record)
-        match kind:
-            case "profile_changed":  # a run of its own
-                self._seed = record.get("seed")
-                self._judge = self._judge_of(record.get("profile_in_full"), spot.at)
-            case kind if kind == RUN_ENDED:
-                self._ended = self._judged(is_over=True)
+        if kind == RUN_ENDED:
+            self._ended = self._judged(is_over=True)
+
+    def _begin_run(self, kind: str, record: Record, spot: Spot) -> None:
+        """Another run: judge anew, with the connections that live on as if they had just come."""
+        before = self._judge
+        if kind == "profile_changed":
+            self._seed = record.get("seed")
+            self._judge = self._judge_of(record.get("profile_in_full"), spot.at)
+        else:
+            self._judge = Judge(before.profile, spot.at)
+        living = (attempt for attempt in before.history.attempts.values() if _lives_on(attempt))
+        self._judge.history.take_over(_carried(attempt, spot) for attempt in living)
+        self._ended = None
 
     def end(self) -> Retold:
         judged = self._ended or self._judged(is_over=False)
@@ -125,6 +136,24 @@ class _Retelling:
             evidence={seq: self._kept[seq] for seq in named if seq in self._kept},
             clients=[*tell_clients(self._judge, now)],
         )
+
+
+def _lives_on(attempt: Attempt) -> bool:
+    """Whether a connection carries something, or is on its way to it; a silenced one may, though its peer has gone."""
+    return attempt.closed is None and (attempt.down is None or any(hush.healed is None for hush in attempt.hushes))
+
+
+def _carried(attempt: Attempt, now: Spot) -> Attempt:
+    """A connection as the judge of another run shall know it; as `carried` has it of a session."""
+    came = Spot(attempt.accepted.at, now.seq)
+    carried = Attempt(attempt.number, came, attempt.client, attempt.connection, attempt.is_plain)
+    carried.asked = came if attempt.asked else None
+    if attempt.opened:
+        opened = carried.opened = Spot(attempt.opened.at, now.seq)
+        if attempt.established:
+            carried.established, carried.socket_id = opened, attempt.socket_id
+        carried.subscribed = [(opened, channel) for channel in sorted(attempt.channels_at(now.at))]
+    return carried
 
 
 # -- events of records ----------------------------------------------------------------------------------------------

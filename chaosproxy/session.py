@@ -227,6 +227,11 @@ class Session(Endings):
         """The rules in play have changed. Heals follow, then `arm`."""
         self.links = {link.rule.id: link for link in links}
 
+    def set_reading(self, reading: Reading, now: int) -> None:
+        """Messages are read for something else from here on."""
+        for direction in self.directions:
+            direction.set_reading(reading, now)
+
     def arm(self, now: int) -> list[Action]:
         """Let messages meet the rules in play from here on."""
         self._now = now

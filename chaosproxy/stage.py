@@ -6,7 +6,9 @@ from functools import partial
 from secrets import token_hex
 from time import monotonic_ns
 
+from .carried import attempt_of
 from .digest import Digester, RunDigest
+from .events import ProfileChanged, TimelineReset
 from .journal import RUN_ENDED, Journal, Record, Sink
 from .observations import Json, tell_clients
 from .observe import Clients
@@ -55,7 +57,7 @@ class Stage:
             file,
             options=options,
             on_trouble=on_trouble,
-            on_record=self._hear,
+            on_record=self._record,
             clock=monotonic_ns,
             is_masked=not records_bytes,
         )
@@ -63,8 +65,7 @@ class Stage:
         if records_bytes:
             make_world = partial(RecordedWorld, write=self.journal.record)
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
-        is_read = profile.protocol is not None and not options.is_opaque
-        self.clients = Clients(has_protocol=is_read)
+        self.clients = Clients(has_protocol=self._reads_protocol(profile))
         self.judge = Judge(profile, self.journal.started_at) if is_judged else None
 
     async def start(self) -> None:
@@ -118,7 +119,34 @@ class Stage:
         assert self._digester, "only a stage that is judged is digested"
         return self._digester.digest()
 
-    def _hear(self, record: Record) -> None:
+    # -- another run ------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Heal what was added by hand, and play the profile anew, from before its start; connections live on."""
+        self._restart(None, None)
+
+    def play(self, profile: Profile, seed: int | None = None) -> None:
+        """Play another profile in its place, from its beginning, with its own seed or this one."""
+        self._restart(profile, seed)
+
+    def _restart(self, profile: Profile | None, seed: int | None) -> None:
+        # In two steps: what the end of the rules does to connections belongs to the run that they were part of.
+        self.proxy.steer(lambda world, now: world.clear(now))
+        self.proxy.steer(lambda world, now: world.play(now, profile, seed))
+
+    def _begin_run(self, told: Told, seq: int) -> None:
+        """Judge anew, with the connections that live on as if they had just come."""
+        world = self.proxy.world
+        self.clients.has_protocol = self._reads_protocol(world.profile)
+        if self.judge or world.profile.expect:
+            self.judge = Judge(world.profile, told.at)
+            self.judge.history.take_over(attempt_of(world, session, seq) for session in world.carrying)
+            self._digester = self._digester or Digester()
+
+    def _reads_protocol(self, profile: Profile) -> bool:
+        return profile.protocol is not None and not self.proxy.world.options.is_opaque
+
+    def _record(self, record: Record) -> None:
         self.picture.hear(record)
         if self._digester:
             self._digester.hear(record)
@@ -126,6 +154,8 @@ class Stage:
     def _tell(self, told: Told) -> None:
         for each in (told, *self.clients.tell(told)):
             seq = self.journal.tell(each)
+            if isinstance(each.event, ProfileChanged | TimelineReset):
+                self._begin_run(each, seq)
             if self.judge:
                 self.judge.hear(each, seq)
             for listener in self.listeners:

@@ -35,6 +35,9 @@ class StreamSession(Session):
         self.state = State.ASKED  # there is nothing to wait for
         self._timers.pop((Timer.HEAD, Side.CLIENT))
 
+    def set_reading(self, reading: Reading, now: int) -> None:
+        """There is nothing to be read."""
+
     def greet(self, links: Sequence[Link], now: int) -> list[Action]:
         """A client has been accepted: rules may let it wait before it is dialled. What it sends is kept."""
         self._now = now

@@ -1,4 +1,4 @@
-"""Which phase it is. Time, counts and steps by hand move it; it never looks back."""
+"""Which phase it is. Time, counts and steps by hand move it, but for steps not while it is paused."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Timeline:
         self.entered_at = 0
         self.visit = 0  # how many phases have been entered so far
         self._visits = [0] * len(profile.phases)
-        self.is_paused = False
+        self.paused_at: int | None = None  # since when its clock stands still
         self.failures: list[str] = []  # phases that did not end as they should
 
     @property
@@ -42,18 +42,54 @@ class Timeline:
         return self._visits[self._index] if self.phase else 0
 
     @property
+    def looks_at_states(self) -> bool:
+        """Whether what ends the phase is what holds now, and not only what has happened."""
+        until = self.phase.until if self.phase else None
+        return until is not None and until.condition in ("established", "subscribed")
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None
+
+    def elapsed(self, now: int) -> int:
+        """How long the phase has lasted, without the time for which it was paused."""
+        return (now if self.paused_at is None else self.paused_at) - self.entered_at
+
+    @property
+    def time_left(self) -> int | None:
+        """Of a paused phase that ends by time: how much of that is left."""
+        limit = self._limit
+        return None if limit is None or self.paused_at is None else max(0, limit - self.elapsed(self.paused_at))
+
+    @property
     def deadline(self) -> int | None:
         """When time ends the phase."""
+        limit = self._limit
+        return None if limit is None or self.is_paused else self.entered_at + limit
+
+    @property
+    def _limit(self) -> int | None:
+        """How long the phase lasts at most."""
         phase = self.phase
-        if phase is None or self.is_paused:
-            return None
-        if phase.lasts is not None:
-            return self.entered_at + phase.lasts
-        if phase.until is None:
-            return None
+        if phase is None or phase.until is None:
+            return phase.lasts if phase else None
         times = [phase.until.within, phase.until.seconds and phase.until.seconds * SECOND]
-        limit = min((time for time in times if time is not None), default=None)
-        return None if limit is None else self.entered_at + limit
+        return min((time for time in times if time is not None), default=None)
+
+    def pause(self, now: int) -> bool:
+        """Stop the clock of the phase, and of those that are entered by hand meanwhile; whether it went."""
+        if self.is_paused:
+            return False
+        self.paused_at = now
+        return True
+
+    def resume(self, now: int) -> bool:
+        """Let the phase go on where it was paused; whether it was."""
+        if self.paused_at is None:
+            return False
+        self.entered_at += now - self.paused_at
+        self.paused_at = None
+        return True
 
     def start(self, now: int) -> bool:
         """Begin, if not begun; whether a phase was entered."""
@@ -106,6 +142,8 @@ class Timeline:
     def _enter(self, index: int, now: int) -> None:
         self._index = index
         self.entered_at = now
+        if self.is_paused:
+            self.paused_at = now
         self.visit += 1
         self._visits[index] += 1
 

@@ -8,55 +8,41 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from .blows import Blows
-from .effects import Leg, Silence
+from .effects import Leg
 from .events import (
     Accepted,
-    Action,
     Answered,
     Asked,
     Closed,
     DialDelayed,
     Established,
-    Event,
-    Listening,
     Opened,
-    PhaseEntered,
     Reported,
     Requested,
     Responded,
-    RuleChanged,
     Subscribed,
     Unsubscribed,
 )
 from .faults import Dice, Moment
+from .in_force import Step, Told
 from .lanes import Limits
 from .legs import State
 from .link import Link, rank
-from .pacing import Pacer
-from .plain_rules import PlainRules, delays_of
+from .plain_rules import delays_of
 from .profile import BoundRule, Profile
 from .reading import reading_of
-from .rule import reads_messages
 from .session import Session
+from .steered import Steered
 from .stream_session import StreamSession
-from .tally import Tally, Totals
-from .timeline import Standing, Timeline
+from .tally import Totals
+from .timeline import Standing
 from .units import SECOND
-from .wire.frames import SIDES, Side
+from .wire.frames import SIDES
 from .wire.http import Request, with_host
 
+__all__ = ["DEFAULTS", "DIALS_PER_SECOND_MAX", "MakeWorld", "Options", "Step", "Told", "World", "can_act"]
+
 DIALS_PER_SECOND_MAX = 200
-
-Step = tuple[Session, list[Action]]
-
-
-class Told(NamedTuple):
-    """An event with its time and place, as the journal wants it."""
-
-    at: int
-    session: Session | None
-    event: Event
 
 
 class Options(NamedTuple):
@@ -73,38 +59,15 @@ class Options(NamedTuple):
 DEFAULTS = Options()
 
 
-class _Active(NamedTuple):
-    """A rule in force, and since which visit of a phase: its links are per connection."""
-
-    rule: BoundRule
-    visit: int  # of any phase
-    visit_of_phase: int  # the dice's: phases put before move no strike
-    since: int
-    shared: dict[Side, Pacer] | None  # what all its connections share
-
-
-class World:
+class World(Steered):
     """Everything that is decided, for one proxy."""
 
     def __init__(self, profile: Profile, options: Options = DEFAULTS, now: int = 0) -> None:
-        self.profile = profile
+        super().__init__(profile, profile.seed if options.seed is None else options.seed)
         self.options = options
-        self.seed = profile.seed if options.seed is None else options.seed
-        self.sessions: dict[int, Session] = {}
-        self.timeline = Timeline(profile)
-        self.is_listening = True
-        self.is_draining = False
         self.totals = Totals()
-        self.tally = Tally()
-        self._is_hushed = self._is_cut_off = False
-        self.told: list[Told] = []  # drained by the rim
         self.started_at = now
-        self._reading = reading_of(profile, options.reads_messages, options.frames_journalled)
-        self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
-        self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))  # they hold in every phase
-        self._active: dict[str, _Active] = {}
-        self._live: dict[str, tuple[BoundRule, int | None]] = {}  # added by hand, with the time they heal by themselves
-        self._plain = PlainRules(self.seed)
+        self._take_profile()
         self._attempts = 0
         self._connections: dict[str, int] = {}  # given so far, by client
         self._dials: deque[int] = deque()  # of the last second
@@ -112,27 +75,22 @@ class World:
         self._looked_at = 0  # so many of them, from the first on, have been told
         self._established: dict[int, str] = {}
         self._subscribed: dict[int, set[str]] = {}
-        self._opened = 0  # since the phase began
-        self._closed = 0
-        self._blows = Blows()
-        self._make_link: Callable[..., Link] = Link
-        self.steps: list[Step] = []
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
         times = [self.timeline.deadline, self._blows.deadline]
-        times += [expiry for _, expiry in self._live.values()]
+        times += [live.expiry for live in self._live.values()]
         if self._waiting and self._dials:
             times.append(self._dials[0] + SECOND)
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: int) -> list[Step]:
         """Time has come to `deadline`."""
-        for rule_id, (rule, expiry) in list(self._live.items()):
-            if expiry is not None and expiry <= now:
-                self._drop_live(rule_id, rule, "expired", now)
+        for rule_id, live in list(self._live.items()):
+            if live.expiry is not None and live.expiry <= now and rule_id in self._live:
+                self._drop_live(rule_id, "expired", now)
         self._advance(now)
         self._strike_planned(now)
         self._dial_waiting(now)
@@ -154,11 +112,11 @@ class World:
         self.totals.attempts += 1
         kind = StreamSession if self.options.is_opaque else Session
         session = kind(self._attempts, self._limits, self._reading, self.tally, now)
-        session.hush(self._is_hushed, now, is_cut_off=self._is_cut_off)
         self.sessions[session.number] = session
+        self._hush([session], now)
         session.peer = peer
         session.events.append(Accepted(peer))
-        at_accept = [active for active in self._active.values() if Moment.ACCEPT in active.rule.fault.acts_at]
+        at_accept = [active for active in self._taking(session) if Moment.ACCEPT in active.rule.fault.acts_at]
         links = [self._link(active, session) for active in at_accept]
         for link in links:
             if link.acts_on_connections and link.hits_connection():
@@ -166,6 +124,7 @@ class World:
                 self.steps.append((session, session.strike(link, now)))
         if links:
             self.steps.append((session, session.greet(links, now)))
+            session.links.update({link.rule.id: link for link in links if link.has_acted})
         if self.is_draining:
             self.steps.append((session, session.close(Leg.BOTH, 1001, "", now)))
         return session
@@ -179,48 +138,12 @@ class World:
             self._rule_request(session, now)
         self._advance(now)
         if session.is_over and not session.events:
-            self._forget(session)
+            self._forget(session, now)
         return self._take_steps()
 
     def report(self, client: str, state: str, detail: str, now: int) -> None:
         """A client told its own state."""
         self.told.append(Told(now, None, Reported(client, state, detail)))
-
-    # -- steering ---------------------------------------------------------------------------------------------------
-
-    def step(self, now: int, phase: str | None = None) -> list[Step] | None:
-        """Go to the next phase, or to the one named; None if there is none of that name."""
-        if phase is not None:
-            if not self.timeline.jump(phase, now):
-                return None
-            self._entered("step", now)
-        elif not self.timeline.is_running:
-            self._start(now)
-        elif not self.timeline.is_over and self.profile.phases:
-            self.timeline.move(now)
-            self._entered("step", now)
-        self._advance(now)
-        return self._take_steps()
-
-    def add_rule(self, rule: BoundRule, lasts: int | None, now: int) -> list[Step]:
-        """Put a rule in force at once, for a time or until healed. An id in use replaces that rule."""
-        if rule.id in self._live:
-            self._drop_live(rule.id, self._live[rule.id][0], "healed", now)
-        self._live[rule.id] = (rule, None if lasts is None else now + lasts)
-        if reads_messages(rule):
-            # Compressed streams can only be read from their first byte: those of new connections will be.
-            self._reading = self._reading._replace(is_needed=True)
-        self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
-        self._change_rules("rule added", now)
-        return self._take_steps()
-
-    def heal(self, rule_id: str | None, now: int) -> list[Step] | None:
-        """End one live rule, or all of them; None if there is none of that id."""
-        if rule_id is not None and rule_id not in self._live:
-            return None
-        for key in [rule_id] if rule_id is not None else list(self._live):
-            self._drop_live(key, self._live[key][0], "healed", now)
-        return self._take_steps()
 
     def drain(self, now: int) -> list[Step]:
         """Stop: no new connections, a close with 1001 to both peers of the others, RST to silent ones."""
@@ -231,14 +154,6 @@ class World:
         return self._take_steps()
 
     @property
-    def live_rules(self) -> list[BoundRule]:
-        return [rule for rule, _ in self._live.values()]
-
-    @property
-    def active_rules(self) -> list[BoundRule]:
-        return [active.rule for active in self._active.values()]
-
-    @property
     def standing(self) -> Standing:
         """What the conditions of `until` see now."""
         subscriptions = [channels for number, channels in self._subscribed.items() if channels and self._holds(number)]
@@ -246,10 +161,43 @@ class World:
         channels = frozenset(channel for channels in subscriptions for channel in channels)
         return Standing(self._opened, self._closed, established, len(subscriptions), channels)
 
+    @property
+    def carrying(self) -> list[Session]:
+        """The connections that carry something, or are on their way to it, by attempt."""
+        return [session for session in self.sessions.values() if session.state not in (State.ENDING, State.OVER)]
+
+    def socket_id(self, session: Session) -> str | None:
+        """What a connection is called in its protocol's terms, once it is established there."""
+        return self._established.get(session.number)
+
+    def channels(self, session: Session) -> frozenset[str]:
+        """The channels to which it is subscribed."""
+        return frozenset(self._subscribed.get(session.number, ()))
+
     def _holds(self, number: int) -> bool:
         """Whether a connection still carries anything; one that is being ended does not."""
         session = self.sessions.get(number)
         return session is not None and session.state is State.TUNNEL
+
+    def _reach_healed(self, among: Iterable[Session], now: int) -> None:
+        for session in among:
+            if session.is_to_dial and session not in self._waiting:
+                self._reach(session, now)
+        self._dial_waiting(now)
+
+    def _take_profile(self) -> None:
+        """Take from the profile what new connections begin with."""
+        profile, options = self.profile, self.options
+        self._reading = reading_of(profile, options.reads_messages, options.frames_journalled)
+        self._limits = Limits(profile.held_bytes_max, profile.judged_bytes_max)
+
+    def _read_content(self) -> None:
+        self._reading = self._reading._replace(is_needed=True)
+
+    def _read_anew(self, now: int) -> None:
+        self._take_profile()
+        for session in self._in_order():
+            session.set_reading(self._reading, now)
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -287,9 +235,10 @@ class World:
                 case _:
                     pass
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, now: int) -> None:
         if self.sessions.pop(session.number, None) is None:
             return
+        self._let_go_of(session.number, now)
         self._established.pop(session.number, None)
         self._subscribed.pop(session.number, None)
         for side, direction in enumerate(session.directions):
@@ -319,7 +268,8 @@ class World:
         session.admit(client, number, self._question(request), mask, now)
         if request is not None:
             self.told.append(Told(now, session, Asked(client, number, request.path, request.names)))
-        links = [self._link(active, session) for active in self._active.values()]
+        acted = {link.rule.id: link for link in session.links.values() if link.fault.acts_at == {Moment.ACCEPT}}
+        links = [acted.get(active.rule.id) or self._link(active, session) for active in self._taking(session)]
         links = [link for link in links if link.when.takes_connection(number, request)]
         session.set_links(links)
 
@@ -348,7 +298,7 @@ class World:
         asked = Requested(client, request.method.decode(), request.path, request.names)
         self.told.append(Told(now, session, asked))
         self._relink_plain(session)
-        links = self._plain.links(self._active.values(), client, request)
+        links = self._plain.links(self._taking(session), client, request)
         session.rule(self._question(request), delays_of(links), now)
         silencers = [link for link in session.links.values() if link.acts_on_asking]
         for link in sorted([*links, *silencers], key=lambda link: rank(link.fault)):
@@ -356,9 +306,6 @@ class World:
                 self.steps.append((session, session.strike(link, now)))
         self._hear(session, now)
         self._reach(session, now)
-
-    def _relink_plain(self, session: Session) -> None:
-        session.set_links(self._plain.silencers(self._active.values(), session.links))
 
     def _reach(self, session: Session, now: int) -> None:
         """Take a request to the upstream: by the leg there is, or by a dial in its turn."""
@@ -399,138 +346,6 @@ class World:
                 session.is_delayed = True
                 self.totals.dials_delayed += 1
                 self.told.append(Told(now, session, DialDelayed()))
-
-    # -- phases and rules -------------------------------------------------------------------------------------------
-
-    def _start(self, now: int) -> None:
-        if self.timeline.start(now):
-            self._entered("start", now)
-
-    def _advance(self, now: int) -> None:
-        # At most one round in one instant: conditions that all hold at once would go round for ever.
-        for _ in self.profile.phases:
-            reason = self.timeline.reason_to_move(now, self.standing)
-            if reason is None:
-                return
-            self.timeline.move(now)
-            self._entered(reason, now)
-
-    def _entered(self, reason: str, now: int) -> None:
-        phase = self.timeline.phase
-        self._opened = self._closed = 0
-        self.told.append(Told(now, None, PhaseEntered(phase.name if phase else "", self.timeline.visit, reason)))
-        self._change_rules(f"phase {phase.name}" if phase else "end of the timeline", now)
-
-    def _wanted_rules(self) -> list[BoundRule]:
-        from_profile = [] if self.timeline.is_over else self.profile.bound_rules(self.timeline.phase)
-        return from_profile + [rule for rule, _ in self._live.values()]
-
-    def _change_rules(self, reason: str, now: int) -> None:
-        """One instant: the listener, then rules that ended heal, then new ones act on live connections."""
-        before, self._active = self._active, {}
-        started: list[_Active] = []
-        for rule in {rule.id: rule for rule in self._wanted_rules()}.values():  # a live rule replaces its namesake
-            active = before.get(rule.id)
-            if active is None or not self._goes_on(active, rule):
-                shared: dict[Side, Pacer] | None = {} if rule.fault.is_shared else None
-                active = _Active(rule, self.timeline.visit, self.timeline.visit_of_phase, now, shared)
-                started.append(active)
-            self._active[rule.id] = active
-        refuses = any(Moment.LISTEN in active.rule.fault.moments for active in self._active.values())
-        self._set_listener(not refuses and not self.is_draining, reason, now)
-        kept = {id(active) for active in self._active.values()}
-        ended = [active for active in before.values() if id(active) not in kept]
-        healing = self._links_of(ended)
-        self._relink()  # before the heals: a connection that one of them lets open meets the new rules
-        for session, link in healing:
-            self.steps.append((session, session.heal(link, now)))
-        for active in ended:
-            self._plain.forget(active.rule.id)
-        self._hush(now)
-        for session in self._in_order():
-            if session.connection:
-                self.steps.append((session, session.arm(now)))
-        for active in sorted(started, key=lambda active: rank(active.rule.fault)):
-            self._strike_live(active, now)
-        self._dial_healed(now)
-
-    def _hush(self, now: int) -> None:
-        """Heads that are still coming are not answered while a rule keeps all new connections waiting."""
-        effects = [active.rule.fault.effect() for active in self._active.values() if active.rule.keeps_all_waiting]
-        is_cut_off = any(isinstance(effect, Silence) for effect in effects)
-        if (bool(effects), is_cut_off) != (self._is_hushed, self._is_cut_off):
-            self._is_hushed, self._is_cut_off = bool(effects), is_cut_off
-            for session in self.sessions.values():
-                self.steps.append((session, session.hush(self._is_hushed, now, is_cut_off=is_cut_off)))
-
-    def _goes_on(self, active: _Active, rule: BoundRule) -> bool:
-        """Whether a rule that is in force neither heals nor restarts: the same one in the same phase, or by its id."""
-        if active.rule is rule:
-            return True
-        if (active.rule.fault, active.rule.when) != (rule.fault, rule.when) or rule.id in self._live:
-            return False
-        return rule.is_named or rule.id in self._standing_ids or active.visit == self.timeline.visit
-
-    def _set_listener(self, is_open: bool, reason: str, now: int) -> None:
-        if is_open != self.is_listening:
-            self.is_listening = is_open
-            self.told.append(Told(now, None, Listening(is_open, reason)))
-            if not is_open and not self.is_draining:
-                self.tally.strike("refuse")
-
-    def _links_of(self, ended: Iterable[_Active]) -> list[tuple[Session, Link]]:
-        ids = [active.rule.id for active in ended]
-        sessions = self._in_order()
-        return [(session, session.links[rule]) for rule in ids for session in sessions if rule in session.links]
-
-    def _dial_healed(self, now: int) -> None:
-        """Connections that were read but not dialled while half-open go on, if nothing new hinders them."""
-        for session in self._in_order():
-            if session.is_to_dial and session not in self._waiting:
-                self._reach(session, now)
-        self._dial_waiting(now)
-
-    def _relink(self) -> None:
-        for session in self._in_order():
-            if not session.connection:
-                if session.requests:
-                    self._relink_plain(session)
-                continue
-            links: list[Link] = []
-            for active in self._active.values():
-                link = session.links.get(active.rule.id)
-                if link is None or link.rule is not active.rule:
-                    link = self._link(active, session)
-                    if not link.when.takes_connection(session.connection, session.request):
-                        continue
-                links.append(link)
-            session.set_links(links)
-
-    def _strike_live(self, active: _Active, now: int) -> None:
-        links = [(session, session.links.get(active.rule.id)) for session in self._in_order() if not session.is_over]
-        hit = [(session, link) for session, link in links if link and link.acts_on_live and link.hits_connection()]
-        self._blows.plan(hit, getattr(active.rule.fault, "over", 0), now)
-        self._strike_planned(now)
-
-    def _strike_planned(self, now: int) -> None:
-        self.steps += [(blow.session, blow.session.strike(blow.link, now)) for blow in self._blows.take(now)]
-
-    def _in_order(self) -> list[Session]:
-        """By connection number."""
-        return sorted(self.sessions.values(), key=lambda session: (session.connection, session.number))
-
-    def _drop_live(self, rule_id: str, rule: BoundRule, change: str, now: int) -> None:
-        del self._live[rule_id]
-        self.told.append(Told(now, None, RuleChanged(rule_id, rule.fault.name, change)))
-        self._change_rules(f"rule {change}", now)
-
-    def _link(self, active: _Active, session: Session) -> Link:
-        place = (active.visit_of_phase, session.client, session.connection or f"attempt {session.number}")
-        return self._make_link(active.rule, self.seed, place, active.since, active.shared)
-
-    def _take_steps(self) -> list[Step]:
-        steps, self.steps = self.steps, []
-        return steps
 
 
 def can_act(rule: BoundRule, session: Session) -> bool:

@@ -67,3 +67,42 @@ def test_the_last_phase_without_an_end_lasts_for_ever() -> None:
     timeline = Timeline(profile({"name": "a"}))
     timeline.start(0)
     assert timeline.deadline is None
+
+
+class TestPausing:
+    def test_what_was_left_of_the_phase_is_left_when_it_goes_on(self) -> None:
+        timeline = Timeline(profile({"name": "a", "lasts": "10s"}))
+        timeline.start(0)
+        assert timeline.pause(4 * SECOND)
+        assert timeline.deadline is None and timeline.time_left == 6 * SECOND
+        assert timeline.reason_to_move(100 * SECOND, NOTHING) is None
+        assert timeline.resume(100 * SECOND)
+        assert timeline.deadline == 106 * SECOND
+        assert timeline.elapsed(101 * SECOND) == 5 * SECOND
+
+    def test_a_second_pause_and_a_second_resume_change_nothing(self) -> None:
+        timeline = Timeline(profile({"name": "a", "lasts": "10s"}))
+        timeline.start(0)
+        assert not timeline.resume(1)
+        assert timeline.pause(4 * SECOND) and not timeline.pause(5 * SECOND)
+        assert timeline.resume(6 * SECOND) and not timeline.resume(7 * SECOND)
+        assert timeline.deadline == 12 * SECOND
+
+    def test_a_phase_entered_meanwhile_has_all_of_its_time_left(self) -> None:
+        timeline = Timeline(profile({"name": "a", "lasts": "10s"}, {"name": "b", "lasts": "3s"}))
+        timeline.start(0)
+        timeline.pause(4 * SECOND)
+        timeline.move(5 * SECOND)
+        assert timeline.is_paused and timeline.elapsed(6 * SECOND) == 0
+        timeline.resume(7 * SECOND)
+        assert timeline.deadline == 10 * SECOND
+
+    def test_neither_a_condition_nor_its_time_ends_the_phase(self) -> None:
+        until = {"opened": 1, "within": "2s"}
+        timeline = Timeline(profile({"name": "a", "until": until}, {"name": "b"}))
+        timeline.start(0)
+        timeline.pause(SECOND)
+        assert timeline.reason_to_move(5 * SECOND, NOTHING._replace(opened=1)) is None
+        timeline.resume(5 * SECOND)
+        assert timeline.reason_to_move(6 * SECOND - 1, NOTHING) is None
+        assert timeline.reason_to_move(5 * SECOND, NOTHING._replace(opened=1)) == "opened"

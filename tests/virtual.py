@@ -310,14 +310,33 @@ class Network:
         self.take(steps)
         self.run()
 
-    def add(self, rule: BoundRule, lasts: int | None = None) -> None:
-        self.steer(lambda world, now: world.add_rule(rule, lasts, now))
+    def add(self, rule: BoundRule, lasts: int | None = None, only: Iterable["Connection"] | None = None) -> None:
+        attempts = None if only is None else frozenset(each.session.number for each in only)
+        self.steer(lambda world, now: world.add_rule(rule, lasts, now, attempts))
 
     def heal(self, rule_id: str | None = None) -> None:
         self.steer(lambda world, now: world.heal(rule_id, now))
 
     def step(self, phase: str | None = None) -> None:
         self.steer(lambda world, now: world.step(now, phase))
+
+    def free(self, *connections: "Connection") -> None:
+        attempts = frozenset(each.session.number for each in connections)
+        self.steer(lambda world, now: world.free(attempts, now))
+
+    def pause(self) -> None:
+        self.steer(lambda world, now: world.pause(now))
+
+    def resume(self) -> None:
+        self.steer(lambda world, now: world.resume(now))
+
+    def reset(self) -> None:
+        self.steer(lambda world, now: world.clear(now))
+        self.steer(lambda world, now: world.play(now))
+
+    def play(self, played: Profile, seed: int | None = None) -> None:
+        self.steer(lambda world, now: world.clear(now))
+        self.steer(lambda world, now: world.play(now, played, seed))
 
     def drain(self) -> None:
         self.steer(lambda world, now: world.drain(now))

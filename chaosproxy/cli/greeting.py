@@ -9,9 +9,18 @@ from .secure import TlsOptions
 
 
 def greeting(
-    upstream: Upstream, listen: Address, control: str, profile: Profile, seed: int, tls: TlsOptions, script: str = ""
+    upstream: Upstream,
+    listen: Address,
+    control: str,
+    profile: Profile,
+    seed: int,
+    tls: TlsOptions,
+    script: str = "",
+    page: str = "",
 ) -> list[str]:
-    """The lines to print once the ports are bound. `script` is where pages get the script that tells their states."""
+    """The lines to print once the ports are bound. `page` is where people watch and steer, and `script` where pages get
+    the script that tells their states.
+    """
     client = reachable(listen)
     everywhere = f" (listening on {listen})" if client != listen else ""
     where = client if upstream.is_opaque else f"{'wss' if tls.is_listening else 'ws'}://{client}"
@@ -20,6 +29,7 @@ def greeting(
         *([] if upstream.is_opaque else _to_paste(client, is_tls=tls.is_listening)),
         f"upstream  {upstream}",
         f"control   {control}",
+        *([f"page      {page}"] if page else []),
         *([f"script    {script}"] if script and not upstream.is_opaque else []),
         f"profile   {profile.name or 'unnamed'} ({profile.digest}), seed {seed}",
     ]

@@ -28,6 +28,9 @@ from ..events import (
     Listening,
     Opened,
     PhaseEntered,
+    PhasePaused,
+    PhaseResumed,
+    ProfileChanged,
     Reported,
     Requested,
     Responded,
@@ -36,6 +39,7 @@ from ..events import (
     Struck,
     Subscribed,
     Suppressed,
+    TimelineReset,
     Unjudged,
     Unsubscribed,
 )
@@ -181,10 +185,20 @@ def shown(text: str) -> str:
 
 def _line_of_all(event: Event) -> Line:
     match event:
+        case PhaseEntered("", _, "reset"):
+            return Line("the phase is left (reset)", is_detail=True)
         case PhaseEntered("", _, reason):
             return Line(f"the timeline is over ({reason}): no rules from here on")
         case PhaseEntered(phase, _, reason):
             return Line(f"phase {phase} ({reason})")
+        case PhasePaused(phase):
+            return Line(f"phase {phase} is paused" if phase else "the timeline is paused")
+        case PhaseResumed(phase):
+            return Line(f"phase {phase} goes on" if phase else "the timeline goes on")
+        case ProfileChanged(profile, _, seed):
+            return Line(f"profile {profile or 'without a name'} is played from here on (seed {seed})")
+        case TimelineReset(profile):
+            return Line(f"reset: profile {profile or 'without a name'} is played anew")
         case RuleChanged(rule, fault, change):
             return Line(f"rule {rule} ({fault}) {change}")
         case Listening(True, reason):

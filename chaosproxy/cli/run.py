@@ -1,6 +1,7 @@
 """The life of `chaosproxy run`: start, greet, narrate, drain on a signal, and the exit code that tells how it went."""
 
 import asyncio
+import gc
 import signal
 import traceback
 from contextlib import suppress
@@ -23,6 +24,9 @@ async def run(settings: Settings, say: Say) -> int:
     show = Show(settings, fence, security, say)
     try:
         await show.start()
+        # What is there by now stays to the end. To look through it again and again would hold up clients.
+        gc.collect()
+        gc.freeze()
         show.greet()
         reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show, say)
         await signals.first.wait()

@@ -106,12 +106,15 @@ class Show:
 
     def greet(self) -> None:
         """Say where everything is."""
-        settings, where, script = self._settings, self.control_url or "none", ""
+        settings, where, script, page = self._settings, self.control_url or "none", "", ""
         if self._control and self.control_url:
             script = f"{where}{self._control.client_path}/chaosproxy.js"
+            # A fragment is sent to nobody. Only a token that we made up is told: others are known to who set them.
+            page = f"{where}/#token={self._token}" if self._token else f"{where}/"
             where += f", token {self._token}" if self._token else ""
+        seed = self.proxy.world.seed
         for line in greeting(
-            settings.upstream, self.proxy.address, where, settings.profile, self.proxy.world.seed, settings.tls, script
+            settings.upstream, self.proxy.address, where, settings.profile, seed, settings.tls, script, page
         ):
             self._say(line)
         if settings.tls.is_developing and self.proxy.security.ca:

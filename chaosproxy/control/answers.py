@@ -1,6 +1,6 @@
 """What is answered: the types of `state`'s words, from which the OpenAPI document has its schemas."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import JsonValue, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic takes that of Python from 3.12 on
@@ -77,10 +77,33 @@ class PhaseTold(TypedDict):
     visit: int
     running: bool
     over: bool
+    paused: bool
     seconds: float | None
     ends_in_seconds: float | None
     until: UntilTold | None
     failures: list[str]
+
+
+class PhaseOfProfile(TypedDict):
+    """A phase as the profile has it."""
+
+    name: str
+    about: str
+    lasts_seconds: float | None
+    until: dict[str, JsonValue] | None
+    rules: int
+    current: bool
+
+
+class PhasesTold(TypedDict):
+    """All phases in order, and the one in force."""
+
+    phases: list[PhaseOfProfile]
+    current: str | None
+    paused: bool
+    over: bool
+    repeat: int | Literal["forever"]
+    rules_of_all: int
 
 
 class ConnectionTold(TypedDict):
@@ -187,6 +210,44 @@ class Met(TypedDict):
     attempt: int
 
 
+class Frozen(Met):
+    """And the rule that keeps it silent."""
+
+    rule: str
+
+
+class Freed(Met):
+    """And the rules that end on it."""
+
+    rules: list[str]
+
+
+class ManyMet(TypedDict):
+    """The connections that were met, by their attempt numbers."""
+
+    attempts: list[int]
+
+
+class ManyFrozen(ManyMet):
+    """And the rule that keeps them silent, if there are any."""
+
+    rule: str | None
+
+
+class ManyFreed(ManyMet):
+    """And the rules that end on them."""
+
+    rules: list[str]
+
+
+class ConnectionsTold(TypedDict):
+    """Connections by attempt: those that were asked for, how many more of them there are, and how many in all."""
+
+    connections: list[ConnectionTold]
+    left_out: int
+    total: int
+
+
 Come = TypedDict("Come", {"for": str, "there": int, "wanted": int})
 """What was waited for holds."""
 
@@ -247,3 +308,53 @@ class ProxyEnded(TypedDict):
 
     name: str
     verdict: VerdictTold | None
+
+
+class RunTold(TypedDict):
+    """The run that begins."""
+
+    profile: ProfileName
+    seed: int
+    phase: PhaseTold
+    note: NotRequired[str]
+
+
+class ProfileOnShelf(TypedDict):
+    """A profile that can be played by name."""
+
+    name: str
+    about: str
+    source: Literal["shipped", "uploaded"]
+
+
+class ProfilesTold(TypedDict):
+    """All profiles that can be played by name."""
+
+    profiles: list[ProfileOnShelf]
+
+
+class ProfileKnown(TypedDict):
+    """What a profile is called, and its digest."""
+
+    name: str
+    about: str
+    digest: str
+
+
+class ProfileValid(ProfileKnown):
+    """Nothing is wrong with it."""
+
+    valid: Literal[True]
+
+
+class ProfileInFull(ProfileKnown):
+    """A profile with all that it says."""
+
+    source: Literal["shipped", "uploaded"]
+    profile: dict[str, JsonValue]
+
+
+class ProfileRemoved(TypedDict):
+    """The name that is free again."""
+
+    removed: str

@@ -7,7 +7,8 @@ from aiohttp import web
 from .room import Room
 from .rooms import Rooms
 from .route import Route
-from .routes import BASES, PROCESS, STAGE, Base
+from .routes import BASES, PROCESS, Base
+from .stage_routes import STAGE
 
 OPEN_PATHS = frozenset(row.path for row in PROCESS if row.is_open)
 """Served without a token: they tell nothing that steers or identifies."""

@@ -43,10 +43,74 @@ export interface Phase {
   visit: number;
   running: boolean;
   over: boolean;
+  paused: boolean;
   seconds: number | null;
   ends_in_seconds: number | null;
   until: { condition: string; wanted: unknown; there: unknown } | null;
   failures: string[];
+}
+
+export interface Phases {
+  phases: {
+    name: string;
+    about: string;
+    lasts_seconds: number | null;
+    until: Record<string, unknown> | null;
+    rules: number;
+    current: boolean;
+  }[];
+  current: string | null;
+  paused: boolean;
+  over: boolean;
+  repeat: number | 'forever';
+  rules_of_all: number;
+}
+
+export interface Run {
+  profile: { name: string; digest: string };
+  seed: number;
+  phase: Phase;
+  note?: string;
+}
+
+export interface Connection {
+  /** Its number in the order of accepts; what is done to connections takes it. */
+  attempt: number;
+  client: string;
+  connection: number;
+  path: string;
+  state: 'head' | 'asked' | 'exchange' | 'dialling' | 'answer' | 'refused' | 'hung' | 'tunnel' | 'ending';
+  age_seconds: number;
+  silent: boolean;
+  rules: string[];
+}
+
+/** Connections for which all of this holds. */
+export interface Match {
+  client?: string;
+  /** * and ? stand for any characters and one. */
+  path?: string;
+  state?: Connection['state'];
+  silent?: boolean;
+  /** Such as '5s'. */
+  older_than?: string;
+}
+
+/** A connection by its attempt's number, those that match, or all. */
+export type Which = number | Match | 'all';
+
+export interface Freezing {
+  leg?: 'client' | 'server' | 'both';
+  /** freeze by default: their peers' sending comes to a halt. */
+  mode?: 'freeze' | 'blackhole';
+  heal?: 'flush' | 'discard' | 'reset';
+  lasts?: string;
+}
+
+export interface Frozen {
+  attempts: number[];
+  rule: string | null;
+  heal(): Promise<{ healed: string[] }>;
 }
 
 export interface Fault {
@@ -95,8 +159,21 @@ export declare class ChaosError extends Error {
 /** What can be done to a proxy, and seen of it. */
 export interface Proxy {
   step(phase?: string): Promise<Phase>;
-  fault(rule: Rule, options?: { lasts?: string }): Promise<Fault>;
+  pause(): Promise<Phase>;
+  resume(): Promise<Phase>;
+  phases(): Promise<Phases>;
+  reset(): Promise<Run>;
+  play(
+    profile: NonNullable<SessionOrder['profile']>,
+    order?: Pick<SessionOrder, 'seed' | 'starts' | 'expect'>,
+  ): Promise<Run>;
+  fault(rule: Rule, options?: { lasts?: string; connections?: number[] }): Promise<Fault>;
   heal(): Promise<{ healed: string[] }>;
+  heal(which: Which): Promise<{ attempts: number[]; rules: string[] }>;
+  connections(match?: Match): Promise<Connection[]>;
+  freeze(which: Which, options?: Freezing): Promise<Frozen>;
+  closeConnections(which: Which, options?: { code?: number | 'none'; reason?: string }): Promise<{ attempts: number[] }>;
+  resetConnections(which: Which): Promise<{ attempts: number[] }>;
   waitFor(what: Condition, patience?: Patience): Promise<{ for: string; there: number; wanted: number }>;
   mark(name: string, options?: { client?: string }): Promise<void>;
   verdict(): Promise<Verdict>;

@@ -37,15 +37,78 @@ class Proxy {
     return phase === undefined ? this.ask('POST', '/phase/next', {}) : this.ask('POST', '/phase', { phase });
   }
 
-  /** Add a rule, as in a profile; it is in force when this returns, for a time such as '5s' or until it is healed. */
-  async fault(rule, { lasts } = {}) {
-    const added = await this.ask('POST', '/rules', { rule, lasts });
+  /** Let neither time nor what happens end the phase; its rules act on, and one can step. */
+  pause() {
+    return this.ask('POST', '/phase/pause', {});
+  }
+
+  /** Let the phase go on where it was paused. */
+  resume() {
+    return this.ask('POST', '/phase/resume', {});
+  }
+
+  /** All phases of the profile, and which one is in force. */
+  phases() {
+    return this.ask('GET', '/phases');
+  }
+
+  /** Heal what was added, and play the profile anew, from before its start; connections live on. */
+  reset() {
+    return this.ask('POST', '/reset', {});
+  }
+
+  /** Play another profile: by its name, or a whole one; with { seed, starts, expect } beside it. */
+  play(profile, order = {}) {
+    return this.ask('POST', '/profile', { ...order, profile });
+  }
+
+  /**
+   * Add a rule, as in a profile; it is in force when this returns, for a time such as '5s' or until it is healed,
+   * on all connections or on those of the attempts that are named.
+   */
+  async fault(rule, { lasts, connections } = {}) {
+    const added = await this.ask('POST', '/rules', { rule, lasts, connections });
     return { ...added, heal: () => this.ask('DELETE', `/rules/${encodeURIComponent(added.id)}`, {}) };
   }
 
-  /** End all rules that were added. */
-  heal() {
-    return this.ask('DELETE', '/rules', {});
+  /**
+   * End all rules that were added. Or, on the connections that are named (an attempt's number, what they match, or
+   * 'all'), whatever was added and whatever keeps them from carrying anything.
+   */
+  heal(which) {
+    return which === undefined ? this.ask('DELETE', '/rules', {}) : this.#act('heal', which);
+  }
+
+  /** The connections there are; with a match, such as { client, path, state, silent, older_than }, those. */
+  async connections(match = {}) {
+    const { connections } = await this.ask('GET', `/connections?${new URLSearchParams(match)}`);
+    return connections;
+  }
+
+  /** Let connections fall silent, with { leg, mode, heal, lasts }; which ones, as with `heal`. */
+  async freeze(which, options = {}) {
+    const frozen = await this.#act('freeze', which, options);
+    const rule = frozen.rule && `/rules/${encodeURIComponent(frozen.rule)}`;
+    return { ...frozen, heal: async () => (rule ? this.ask('DELETE', rule, {}) : { healed: [] }) };
+  }
+
+  /** End connections by a close frame, with { code, reason }; which ones, as with `heal`. */
+  closeConnections(which, options = {}) {
+    return this.#act('close', which, options);
+  }
+
+  /** End connections by RST; which ones, as with `heal`. */
+  resetConnections(which) {
+    return this.#act('reset', which);
+  }
+
+  async #act(verb, which, options = {}) {
+    if (typeof which === 'number') {
+      const { attempt, ...told } = await this.ask('POST', `/connections/${which}/${verb}`, options);
+      return { attempts: [attempt], ...told };
+    }
+    const chosen = which === 'all' ? { all: true } : { match: which };
+    return this.ask('POST', `/connections/${verb}`, { ...options, ...chosen });
   }
 
   /** Wait until it holds: opened, closed, established, subscribed, phase:NAME, struck:FAULT, state:NAME, mark:NAME, verdict. */

@@ -34,6 +34,7 @@ _OF_ORDERS = frozenset({400, 413, 415, 422})
 _OF_CLIENTS = frozenset({400, 413})
 _PARAMETERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "name": ("The name of a proxy.", {"type": "string"}),
+    "profile": ("The name of a profile.", {"type": "string"}),
     "session": ("The id of a session.", {"type": "string"}),
     "id": ("The id of a rule.", {"type": "string"}),
     "attempt": ("The attempt number of a connection.", {"type": "integer", "minimum": 1}),
@@ -57,7 +58,13 @@ _REFUSALS = {
 def document(served: Served, *, needs_token: bool) -> Document:
     """Describe rows; `needs_token` tells whether all that is not open needs one."""
     orders, of_orders = _schemas({row.order for _, row in served if row.order})
-    kinds = {kind for _, row in served for kind in row.answers.values() if kind and not isinstance(kind, Text)}
+    kinds = {
+        kind
+        for _, row in served
+        for answer in row.answers.values()
+        for kind in _kinds(answer)
+        if not isinstance(kind, Text)
+    }
     answers, of_answers = _schemas({*kinds, Refusal})
     assert all(of_orders[name] == of_answers[name] for name in of_orders.keys() & of_answers)
     schemas = orders | answers
@@ -123,13 +130,23 @@ def _body(order: type[BaseModel], schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {"required": must_come, "content": {"application/json": {"schema": schemas[order]}}}
 
 
-def _response(kind: Any, schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    if kind is None:
+def _kinds(answer: object) -> tuple[Any, ...]:
+    """The forms of an answer: of some there are several, and the query tells which."""
+    return () if answer is None else answer if type(answer) is tuple else (answer,)
+
+
+def _response(answer: object, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    if answer is None:
         return {"description": "Done."}
-    if isinstance(kind, Text):
-        return {"description": "Text.", "content": {name: {"schema": {"type": "string"}} for name in kind.media_types}}
-    about = (getattr(kind, "__doc__", None) or "An object.").partition("\n")[0]
-    return {"description": about, "content": {"application/json": {"schema": schemas[kind]}}}
+    content: dict[str, Any] = {}
+    about = "Text."
+    for kind in _kinds(answer):
+        if isinstance(kind, Text):
+            content |= {name: {"schema": {"type": "string"}} for name in kind.media_types}
+        else:
+            content["application/json"] = {"schema": schemas[kind]}
+            about = (getattr(kind, "__doc__", None) or "An object.").partition("\n")[0]
+    return {"description": about, "content": content}
 
 
 def _refusals(row: Route[Any], is_of_clients: bool, has_names: bool) -> list[int]:

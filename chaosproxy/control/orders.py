@@ -1,14 +1,14 @@
 """What the bodies of requests may say. Checked here, once, with every problem at a time."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from ..problems import Place, Problem
 from ..rule import AnyRule, Misuse, Model, Rule, misuse
-from ..units import NOTHING, Duration, Integer, Quoted
+from ..units import NOTHING, Count, Duration, Integer, Quoted
 from ..wording import problems_of
 from ..yaml_tree import DEPTH_MAX, Entry, Node
 from .answers import ToldProblem
@@ -37,6 +37,8 @@ class NewRule(Model):
     """One fault and its match, as in a profile."""
     lasts: Duration | None = None
     """After this time it heals by itself."""
+    connections: Annotated[tuple[Count, ...], Field(min_length=1, max_length=10_000)] | None = None
+    """The attempts that it acts on; without any, all connections, and those that come."""
 
 
 class Close(Model):
@@ -93,6 +95,17 @@ OrderType = TypeVar("OrderType", bound=Model)
 def read_order(kind: type[OrderType], body: bytes) -> OrderType:
     """Read a JSON object; an empty body is an empty one. Raise Refused with all its problems."""
     return check_order(kind, read_body(body))
+
+
+# Of a query, text all of it, what is read as a number or as true or false.
+_BARE = frozenset({"limit", "after", "silent"})
+
+
+def read_query(kind: type[OrderType], query: Mapping[str, str]) -> OrderType:
+    """Read what an address asks for, in the words of an order. Raise Refused with all its problems."""
+    values = {key: Node(_NOWHERE, text if key in _BARE else Quoted(text)) for key, text in query.items()}
+    tree = Node(_NOWHERE, {key: Entry(_NOWHERE, value) for key, value in values.items()})
+    return check_order(kind, tree)
 
 
 def read_body(body: bytes) -> Node:

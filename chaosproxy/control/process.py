@@ -54,7 +54,7 @@ async def list_sessions(rooms: Rooms, request: web.Request) -> web.StreamRespons
 
 
 async def open_session(rooms: Rooms, request: web.Request) -> web.StreamResponse:
-    order = read_session(await request.read())
+    order = read_session(await request.read(), rooms.main.shelf)
     return web.json_response(_tell_session(await rooms.open(Kind.SESSION, order)), status=201)
 
 
@@ -79,7 +79,7 @@ async def list_proxies(rooms: Rooms, request: web.Request) -> web.StreamResponse
 
 
 async def open_proxy(rooms: Rooms, request: web.Request) -> web.StreamResponse:
-    order = read_proxy(await request.read())
+    order = read_proxy(await request.read(), rooms.main.shelf)
     return web.json_response(_tell_proxy(await rooms.open(Kind.PROXY, order)), status=201)
 
 

@@ -9,6 +9,7 @@ from ..stage import Stage
 from ..units import SECOND
 from .orders import Fence
 from .picturing import Viewers
+from .shelf import Shelf
 from .stream import Streams
 from .waits import Waits
 
@@ -50,7 +51,8 @@ class Budget:
 class Room:
     """A stage, who may do what to it (`fence`), and what stands in the address at which its clients report.
 
-    Without `metrics` it gets its own; then the stage must not have started.
+    Without `metrics` it gets its own; then the stage must not have started. The `shelf` has the profiles that can be
+    played here by name; all rooms of a process share one.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Room:
         name: str = MAIN,
         clock: Callable[[], int] = monotonic_ns,
         metrics: Metrics | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.stage = stage
         self.fence = fence
@@ -73,6 +76,8 @@ class Room:
         self.viewers = Viewers(stage)
         self.reports = Budget(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
         self.metrics = metrics or _watching(stage)
+        self.shelf = shelf or Shelf()
+        self._freezes = 0
         self.clock = clock
         self._asked_at = clock()
 
@@ -87,6 +92,15 @@ class Room:
     def client_path(self) -> str:
         """Where its clients get the script, and report."""
         return f"/client/{self.client_token}"
+
+    def next_freeze(self) -> str:
+        """An id for a rule that freezes connections, which is no other rule's."""
+        world = self.stage.proxy.world
+        taken = {rule.id for rule in world.profile.every_rule()} | {rule.id for rule in world.live_rules}
+        while True:
+            self._freezes += 1
+            if (name := f"freeze-{self._freezes}") not in taken:
+                return name
 
     def note_asked(self) -> None:
         self._asked_at = self.clock()

@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from secrets import token_hex, token_urlsafe
 from typing import NamedTuple
 
-from ..opaque import profile_misfits, words_of
 from ..port_holder import why_not
-from ..profile import Profile
 from ..security import Security
 from ..sockets import Address, Upstream, words
 from ..stage import Stage
@@ -23,6 +21,7 @@ from .loops import Listener, loop_in
 from .orders import Fence, Refused
 from .room import MAIN, Kind, Room
 from .room_order import RoomOrder
+from .runs import check_fit
 
 ROOMS_MAX = 100
 IDLE_MAX = 3600 * SECOND
@@ -117,12 +116,12 @@ class Rooms:
             terms = await self._grounds(order.upstream)
         except ValueError as problem:
             raise _invalid("upstream", str(problem)) from None
-        _check(order.profile, terms)
+        check_fit(order.profile, str(terms.upstream), terms.upstream.is_opaque, terms.security, terms.fence)
         await self._check_loop(order.listen, terms.upstream)
         is_judged = kind is Kind.SESSION or bool(order.profile.expect)
         options = terms.options._replace(seed=order.seed)
         stage = Stage(terms.upstream, order.listen, order.profile, options, terms.security, is_judged=is_judged)
-        room = Room(stage, terms.fence, token_urlsafe(16), kind, order.name or token_hex(4))
+        room = Room(stage, terms.fence, token_urlsafe(16), kind, order.name or token_hex(4), shelf=self.main.shelf)
         self._starting.add(room)
         try:
             await stage.start()
@@ -208,17 +207,6 @@ class Rooms:
     @property
     def _forgotten(self) -> str:
         return f"nobody has asked about it for {format_duration(self._idle_max)}"
-
-
-def _check(profile: Profile, terms: Terms) -> None:
-    """Raise Refused where a profile can't be used, or must not be."""
-    if terms.upstream.is_opaque and (misfits := words_of(profile_misfits(profile))):
-        raise Refused(422, f"this profile can't be used with {terms.upstream}: {'; '.join(misfits)}")
-    for rule in profile.every_rule():
-        if lack := terms.security.lacks(rule.fault):
-            raise _invalid("profile", lack)
-        if forbidden := terms.fence(rule):
-            raise Refused(403, forbidden)
 
 
 async def _no_port(error: OSError | UnicodeError, listen: Address) -> Refused:

@@ -27,9 +27,9 @@ class Text(NamedTuple):
 class Route(NamedTuple, Generic[Subject]):
     """One thing that can be asked for or ordered, of a stage (a Room) or of the process (its Rooms).
 
-    `path` stands below the base of its stage, or for itself. `answers` are types of the module `answers`, Text, or None
-    where the body is empty, by status. `order` is what a body says (Nothing where it has no fields), and None where
-    nothing is changed. `refusals` are the statuses of those that not every such route has.
+    `path` stands below the base of its stage, or for itself. `answers` are, by status, types of the module `answers`,
+    Text, a tuple of them, or None where the body is empty. `order` is what a body says (Nothing where it has no
+    fields), and None where nothing is changed. `refusals` are the statuses of those that not every such route has.
     """
 
     method: str

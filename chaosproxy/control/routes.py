@@ -11,157 +11,30 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from . import client_door, openapi, picturing, process, room_order, seeing, steering
+from . import client_door, openapi, process, profiles, room_order
 from .answers import (
-    Come,
-    Empty,
-    Healed,
     Health,
-    Met,
-    NotCome,
-    PhaseTold,
+    ProfileInFull,
+    ProfileKnown,
+    ProfileRemoved,
+    ProfilesTold,
+    ProfileValid,
     ProxiesTold,
     ProxyEnded,
     ProxyTold,
-    RuleAdded,
     SessionsTold,
     SessionTold,
     StateTold,
     VerdictTold,
 )
-from .orders import Close, Jump, Mark, NewRule, Nothing, Report
-from .picture_answers import PictureTold
-from .room import Kind, Room
+from .orders import Nothing
+from .profile_order import Validate
+from .room import Kind
 from .rooms import Rooms
 from .route import Query, Route, Text
+from .stage_routes import FULL, JAVASCRIPT, NOT_NOW, PAGE, STAGE
 
 NEEDS_TOKEN = web.AppKey("needs_token", bool)
-
-NOT_NOW = frozenset({409})
-"""It can't be done as things stand."""
-FULL = frozenset({503})
-"""So many others do it already, or the proxy is ending."""
-
-PAGE = Text(("text/plain", "application/openmetrics-text"))
-JAVASCRIPT = Text(("text/javascript",))
-
-WAIT = (
-    Query(
-        "for",
-        "opened, closed, established, subscribed, verdict, phase:NAME, struck:FAULT or RULE, state:NAME, mark:NAME",
-        {"type": "string", "pattern": "^(opened|closed|established|subscribed|verdict|(phase|struck|state|mark):.+)$"},
-        is_required=True,
-    ),
-    Query("count", "How many of it.", {"type": "integer", "minimum": 1, "maximum": seeing.COUNT_MAX, "default": 1}),
-    Query("timeout", "How long to wait, at most 4m.", seeing.TIMEOUT_SCHEMA),
-)
-
-PICTURE = (
-    Query("since", "The version that is known; 0 for everything.", picturing.VERSION_SCHEMA),
-    Query("run", "The run of which it is known.", {"type": "string"}),
-    Query("wait", "How long to wait for a newer one, at most 30s.", seeing.TIMEOUT_SCHEMA),
-)
-
-STAGE: tuple[Route[Room], ...] = (
-    Route("GET", "/state", seeing.show_state, "Everything at once.", {200: StateTold}),
-    Route("GET", "/metrics", seeing.show_metrics, "Its metrics, for Prometheus.", {200: PAGE}),
-    Route(
-        "GET",
-        "/journal",
-        seeing.show_journal,
-        "What happens, as server-sent events (behind Last-Event-ID) or, with format=jsonl, what there is of it.",
-        {200: Text(("text/event-stream", "application/jsonl"))},
-        query=(Query("format", "In which form.", {"enum": ["events", "jsonl"], "default": "events"}),),
-        refusals=frozenset({400}) | FULL,
-        has_head=False,
-    ),
-    Route("GET", "/verdict", seeing.show_verdict, "How the run stands.", {200: VerdictTold}, refusals=NOT_NOW),
-    Route(
-        "GET",
-        "/picture",
-        seeing.show_picture,
-        "What has changed in the picture, once it is newer than a version.",
-        {200: PictureTold},
-        query=PICTURE,
-        refusals=frozenset({410, 422}) | FULL,
-        has_head=False,
-    ),
-    Route(
-        "GET",
-        "/report",
-        seeing.show_report,
-        "The run up to now as one HTML file, that opens without us.",
-        {200: Text(("text/html",))},
-        has_head=False,
-    ),
-    Route(
-        "GET",
-        "/wait",
-        seeing.wait,
-        "Answer once something holds.",
-        {200: Come, 504: NotCome},
-        query=WAIT,
-        refusals=frozenset({410, 422}) | NOT_NOW | FULL,
-        has_head=False,
-    ),
-    Route(
-        "POST",
-        "/phase/next",
-        steering.next_phase,
-        "Go on to the next phase.",
-        {200: PhaseTold},
-        Nothing,
-        refusals=NOT_NOW,
-    ),
-    Route(
-        "POST",
-        "/phase",
-        steering.jump,
-        "Go to a phase, forth or back.",
-        {200: PhaseTold},
-        Jump,
-        refusals=frozenset({404}),
-    ),
-    Route(
-        "POST",
-        "/rules",
-        steering.add_rule,
-        "Put a rule in force; one of the same id is replaced.",
-        {201: RuleAdded},
-        NewRule,
-        refusals=NOT_NOW,
-    ),
-    Route("DELETE", "/rules", steering.heal_all, "Heal all rules that were added.", {200: Healed}, Nothing),
-    Route(
-        "DELETE",
-        "/rules/{id}",
-        steering.heal,
-        "Heal a rule that was added.",
-        {200: Healed},
-        Nothing,
-        refusals=NOT_NOW,
-    ),
-    Route(
-        "POST",
-        "/connections/{attempt}/close",
-        steering.close,
-        "Send a client a close frame.",
-        {200: Met},
-        Close,
-        refusals=NOT_NOW,
-    ),
-    Route(
-        "POST",
-        "/connections/{attempt}/reset",
-        steering.reset,
-        "End a connection by RST, on both legs.",
-        {200: Met},
-        Nothing,
-    ),
-    Route("POST", "/reports", steering.report, "Say in which state a client is.", {200: Empty}, Report),
-    Route("POST", "/marks", steering.mark, "Set a mark in the journal.", {200: Empty}, Mark),
-)
-"""What one can see of a stage, and do to it."""
 
 
 class Base(NamedTuple):
@@ -227,6 +100,42 @@ PROCESS: tuple[Route[Rooms], ...] = (
         process.end_proxy,
         "End a proxy and its connections; its port is free at once.",
         {200: ProxyEnded},
+        Nothing,
+        refusals=NOT_NOW,
+    ),
+    Route("GET", "/api/profiles", profiles.show_all, "All profiles that can be played by name.", {200: ProfilesTold}),
+    Route(
+        "POST",
+        "/api/profiles/validate",
+        profiles.validate,
+        "Say whether a profile is valid, or all that is wrong with it.",
+        {200: ProfileValid},
+        Validate,
+    ),
+    Route(
+        "GET",
+        "/api/profiles/{profile}",
+        profiles.show,
+        "A profile: as YAML, or with format=json in full.",
+        {200: (Text(("application/yaml",)), ProfileInFull)},
+        query=(Query("format", "In which form.", {"enum": ["yaml", "json"], "default": "yaml"}),),
+        refusals=frozenset({400}),
+    ),
+    Route(
+        "PUT",
+        "/api/profiles/{profile}",
+        profiles.upload,
+        "Keep a profile under a name, until the process ends.",
+        {200: ProfileKnown, 201: ProfileKnown},
+        Validate,
+        refusals=NOT_NOW | frozenset({413}),
+    ),
+    Route(
+        "DELETE",
+        "/api/profiles/{profile}",
+        profiles.remove,
+        "Forget a profile that was uploaded. Where it is played, it goes on.",
+        {200: ProfileRemoved},
         Nothing,
         refusals=NOT_NOW,
     ),

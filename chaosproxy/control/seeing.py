@@ -13,7 +13,7 @@ from .answers import Come
 from .orders import Refused
 from .picturing import read_patience, read_version, tell_picture, tell_run
 from .room import Room
-from .state import tell_state, tell_verdict
+from .state import tell_phases, tell_state, tell_verdict
 from .waits import UNJUDGED
 
 WAIT_DEFAULT = 10 * SECOND
@@ -24,6 +24,11 @@ COUNT_MAX = 1_000_000
 
 async def show_state(room: Room, request: web.Request) -> web.StreamResponse:
     return web.json_response(tell_state(room.stage.proxy, room.stage.clients, monotonic_ns()))
+
+
+async def show_phases(room: Room, request: web.Request) -> web.StreamResponse:
+    """List the phases of the profile, and say which one is in force."""
+    return web.json_response(tell_phases(room.stage.proxy.world))
 
 
 async def show_journal(room: Room, request: web.Request) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from ..world import World
 from .answers import (
     ClientTold,
     ConnectionTold,
+    PhasesTold,
     PhaseTold,
     RowTold,
     RuleInForce,
@@ -25,8 +26,8 @@ from .answers import (
     UntilTold,
     VerdictTold,
 )
+from .connection_orders import CONNECTIONS_SHOWN_MAX
 
-CONNECTIONS_SHOWN_MAX = 1000
 EVIDENCE_MAX = 20  # of one row
 
 
@@ -44,7 +45,7 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
         "draining": world.is_draining,
         "phase": tell_phase(world, now),
         "rules": [tell_rule(rule, rule.id in live) for rule in world.active_rules],
-        "connections": [_tell_connection(session, now) for session in shown],
+        "connections": [tell_connection(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
         "clients": [_tell_client(seen, now) for seen in clients.seen()],
         "counters": {
@@ -64,15 +65,40 @@ def tell_phase(world: World, now: int) -> PhaseTold:
     timeline = world.timeline
     phase = timeline.phase
     deadline = timeline.deadline
+    left = timeline.time_left if deadline is None else deadline - now
     return {
         "name": phase.name if phase else "",
         "visit": timeline.visit,
         "running": timeline.is_running and not timeline.is_over and phase is not None,
         "over": timeline.is_over,
-        "seconds": _seconds(now - timeline.entered_at) if phase else None,
-        "ends_in_seconds": None if deadline is None else _seconds(max(0, deadline - now)),
+        "paused": timeline.is_paused,
+        "seconds": _seconds(timeline.elapsed(now)) if phase else None,
+        "ends_in_seconds": None if left is None else _seconds(max(0, left)),
         "until": _tell_until(phase.until, world) if phase and phase.until else None,
         "failures": list(timeline.failures),
+    }
+
+
+def tell_phases(world: World) -> PhasesTold:
+    """All phases in order; `current` is the one in force, as far as there is one."""
+    profile, current = world.profile, world.timeline.phase
+    return {
+        "phases": [
+            {
+                "name": phase.name,
+                "about": phase.about,
+                "lasts_seconds": None if phase.lasts is None else _seconds(phase.lasts),
+                "until": None if phase.until is None else phase.until.model_dump(mode="json", exclude_none=True),
+                "rules": len(phase.rules),
+                "current": phase is current,
+            }
+            for phase in profile.phases
+        ],
+        "current": current.name if current else None,
+        "paused": world.timeline.is_paused,
+        "over": world.timeline.is_over,
+        "repeat": profile.repeat,
+        "rules_of_all": len(profile.rules),
     }
 
 
@@ -96,7 +122,8 @@ def tell_rule(rule: BoundRule, is_live: bool) -> RuleInForce:
     return {"id": rule.id, **mask({rule.fault.name: fault, "when": when}), "live": is_live}
 
 
-def _tell_connection(session: Session, now: int) -> ConnectionTold:
+def tell_connection(session: Session, now: int) -> ConnectionTold:
+    """A connection as it stands."""
     return {
         "attempt": session.number,
         "client": session.client,

@@ -4,15 +4,13 @@ from time import monotonic_ns
 
 from aiohttp import web
 
-from ..effects import Leg
 from ..events import ClientSaid
-from ..live_rule import Against, objections
+from ..live_rule import Against, absent, misfit_of_chosen, objections
 from ..problems import show_path
 from ..rule import BoundRule, Rule, bind
-from ..session import Session
 from ..world import Step, Told, World, can_act
-from .answers import Empty, Healed, Met, RuleAdded, ToldProblem
-from .orders import Close, Jump, Mark, NewRule, Nothing, Refused, Report, read_order
+from .answers import Empty, Healed, RuleAdded, ToldProblem
+from .orders import Jump, Mark, NewRule, Nothing, Refused, Report, read_order
 from .room import Room
 from .state import sessions_under, tell_phase
 
@@ -23,9 +21,8 @@ LIVE_RULES_MAX = 250  # each is looked at for every connection
 
 async def next_phase(room: Room, request: web.Request) -> web.StreamResponse:
     read_order(Nothing, await request.read())
+    _check_phases(room)
     world = room.stage.proxy.world
-    if not world.profile.phases:
-        raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
     if world.timeline.is_over:
         raise Refused(409, "the last phase is over; to go back to one, name it in POST /api/phase")
     return _step(room, None)
@@ -39,6 +36,27 @@ async def jump(room: Room, request: web.Request) -> web.StreamResponse:
     return _step(room, phase)
 
 
+async def pause(room: Room, request: web.Request) -> web.StreamResponse:
+    """Let the phase go on until it is resumed: only steps by hand end it. Its rules act on."""
+    read_order(Nothing, await request.read())
+    _check_phases(room)
+    room.stage.proxy.steer(lambda world, now: world.pause(now))
+    return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
+
+
+async def resume(room: Room, request: web.Request) -> web.StreamResponse:
+    """Let the timeline go on where it was paused."""
+    read_order(Nothing, await request.read())
+    _check_phases(room)
+    room.stage.proxy.steer(lambda world, now: world.resume(now))
+    return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
+
+
+def _check_phases(room: Room) -> None:
+    if not room.stage.proxy.world.profile.phases:
+        raise Refused(409, "the profile has no phases; POST /api/rules adds a rule by itself")
+
+
 def _step(room: Room, phase: str | None) -> web.Response:
     room.stage.proxy.steer(lambda world, now: world.step(now, phase))
     return web.json_response(tell_phase(room.stage.proxy.world, monotonic_ns()))
@@ -50,12 +68,25 @@ def _step(room: Room, phase: str | None) -> web.Response:
 async def add_rule(room: Room, request: web.Request) -> web.StreamResponse:
     order = read_order(NewRule, await request.read())
     _check_rule(room, order.rule)
-    rule = bind([("live", order.rule)])[0]
+    only = None if order.connections is None else frozenset(order.connections)
+    if only is not None:
+        _check_chosen(room, order.rule, only)
+    # With no id of its own, a rule on some connections leaves alone the same rule on others.
+    place = "live" if only is None else f"live {sorted(only)}"
+    rule = bind([(place, order.rule)])[0]
     live = {each.id for each in room.stage.proxy.world.live_rules}
     if len(live) >= LIVE_RULES_MAX and rule.id not in live:
         raise Refused(409, f"{LIVE_RULES_MAX} rules were added already; DELETE /api/rules heals them all")
-    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
+    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now, only))
     return web.json_response(_tell_added(room, rule), status=201)
+
+
+def _check_chosen(room: Room, rule: Rule, only: frozenset[int]) -> None:
+    """Raise Refused where a rule can't act on connections that are there already, or they are not there."""
+    if misfit := misfit_of_chosen(rule):
+        raise Refused(422, "the order is not valid", [{"path": "connections", "message": misfit}])
+    if missing := absent(only, room.stage.proxy.world):
+        raise Refused(404, f"there is no connection of attempt {missing}; GET /api/connections lists them")
 
 
 def _check_rule(room: Room, rule: Rule) -> None:
@@ -98,41 +129,6 @@ async def heal_all(room: Room, request: web.Request) -> web.StreamResponse:
     room.stage.proxy.steer(lambda world, now: world.heal(None, now))
     answer: Healed = {"healed": healed}
     return web.json_response(answer)
-
-
-# -- connections ------------------------------------------------------------------------------------------------------
-
-
-async def close(room: Room, request: web.Request) -> web.StreamResponse:
-    order = read_order(Close, await request.read())
-    if room.stage.proxy.world.options.is_opaque:
-        raise Refused(409, "tcp:// carries no frames, so no close can be sent; POST …/reset ends a connection")
-    code = None if order.code == "none" else order.code
-    connection = _connection(room, request)
-    room.stage.proxy.steer(lambda world, now: [(connection, connection.close(Leg.CLIENT, code, order.reason, now))])
-    return _met(connection)
-
-
-async def reset(room: Room, request: web.Request) -> web.StreamResponse:
-    read_order(Nothing, await request.read())
-    connection = _connection(room, request)
-    room.stage.proxy.steer(lambda world, now: [(connection, connection.reset(Leg.BOTH, now, "proxy"))])
-    return _met(connection)
-
-
-def _met(connection: Session) -> web.Response:
-    answer: Met = {"attempt": connection.number}
-    return web.json_response(answer)
-
-
-def _connection(room: Room, request: web.Request) -> Session:
-    number = request.match_info["attempt"]
-    session = None
-    if number.isascii() and number.isdigit() and len(number) < 20:
-        session = room.stage.proxy.world.sessions.get(int(number))
-    if session is None or session.is_over:
-        raise Refused(404, "there is no connection of this attempt number; GET /api/state lists them")
-    return session
 
 
 # -- what is told by hand ---------------------------------------------------------------------------------------------

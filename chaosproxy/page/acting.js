@@ -64,7 +64,8 @@ class LaneActions {
 
   update(lane, wire) {
     this.isSilent = wire === 'silent';
-    this.element.hidden = !lane.live;
+    // What has the focus stays, as its client may be back at once.
+    this.element.hidden = !lane.live && !this.element.contains(document.activeElement);
     const words = this.isSilent ? 'Heal' : 'Freeze';
     setText(this.toggle, words);
     setAttribute(this.toggle, 'aria-label', `${words} ${laneName(lane)}`);
@@ -139,7 +140,12 @@ class PhasePanel {
     if (!this.phase) return;
     const { phase } = this;
     const since = phase.paused ? 0 : (performance.now() - this.takenAt) / 1000;
-    setText(byId('phase-name'), phase.name || (phase.over ? 'over' : 'none'));
+    setText(byId('phase-name'), phase.name || (phase.over ? 'over' : this.hasPhases ? 'not begun' : 'no phases'));
+    for (const each of byId('phases').querySelectorAll('button')) {
+      const isCurrent = each.textContent === phase.name;
+      if (isCurrent) setAttribute(each, 'aria-current', 'step');
+      else each.removeAttribute('aria-current');
+    }
     setText(byId('phase-words'), phaseWords(phase, since));
     const progress = byId('phase-progress');
     const left = phase.ends_in_seconds;
@@ -148,17 +154,31 @@ class PhasePanel {
     if (total) progress.value = Math.min(1, (phase.seconds + since) / total);
   }
 
+  /** All phases in their order; each can be gone to. */
+  async listPhases() {
+    const told = await this.api.ask('GET', '/phases').catch(() => null);
+    const phases = (told && told.phases) || [];
+    byId('phases').hidden = byId('next').hidden = byId('pause').hidden = phases.length === 0;
+    byId('phases').replaceChildren(...phases.map(({ name, about }) => {
+      const button = el('button', { type: 'button', className: 'step', textContent: name, title: about || `Go to ${name}` });
+      onPress(button, () => this.api.ask('POST', '/phase', { phase: name }));
+      return el('li', {}, button);
+    }));
+    this.hasPhases = phases.length > 0;
+    this.show();
+  }
+
   async listProfiles() {
     const told = await this.api.ask('GET', '/api/profiles').catch(() => null);
     const names = ((told && told.profiles) || []).map((each) => (typeof each === 'string' ? each : each.name));
-    byId('profile').replaceChildren(...names.map((name) => el('option', { value: name, textContent: name })));
+    byId('profile').replaceChildren(...['', ...names].map((name) => el('option', { value: name, textContent: name || 'choose…' })));
     byId('profile').disabled = byId('play').disabled = names.length === 0;
   }
 }
 
 function phaseWords(phase, since) {
   const parts = [];
-  if (!phase.name) parts.push(phase.over ? 'all phases are over: every byte passes' : 'no phase is in force yet');
+  if (!phase.name && phase.over) parts.push('only rules for all phases are in force, and those by hand');
   if (phase.paused) parts.push('paused');
   if (phase.name && phase.ends_in_seconds !== null) parts.push(`ends in ${lasting(Math.max(0, phase.ends_in_seconds - since))}`);
   else if (phase.name && phase.seconds !== null) parts.push(`for ${lasting(phase.seconds + since)}`);

@@ -8,16 +8,19 @@ const STATE = { y: 18, height: 14 };
 const WIRE = { y: 35, height: 12 };
 const PUSH_MAX = 16; // px that a sign may stand beside its time; then it joins the one before it
 
-let letterWidth = 0;
-/** How wide a letter is in labels, about: that depends on the fonts of who looks. */
-function letter() {
-  if (!letterWidth) {
+const measured = new Map();
+/** How wide a text is, set in bold like a pill's, with digits as wide as each other. */
+function widthOf(text) {
+  if (!measured.has(text)) {
     const context = document.createElement('canvas').getContext('2d');
-    context.font = `600 10.5px ${getComputedStyle(document.body).fontFamily}`;
-    letterWidth = context.measureText('established 1006').width / 16;
+    context.font = `600 10px ${getComputedStyle(document.body).fontFamily}`;
+    measured.set(text, context.measureText(text.replace(/\d/g, '0')).width);
   }
-  return letterWidth;
+  return measured.get(text);
 }
+
+/** How wide a letter of a label is, about. */
+const letter = () => widthOf('established 1006') / 16;
 
 const STATE_CLASSES = {
   connected: 'good', connecting: 'wait', initialized: 'wait', lost: 'wait', unavailable: 'down', failed: 'down',
@@ -133,7 +136,7 @@ function signsOf(lane, view) {
     { list: 'marks', item, kind: item.kind, x: placeOf(item.at, view), before: 6, after: 6 }
   ));
   const ends = within(lane.ends, view).map((item) => (
-    { list: 'ends', item, kind: 'ends', x: placeOf(item.at, view), before: 1, after: endLetters(item).length * letter() + 7 }
+    { list: 'ends', item, kind: 'ends', x: placeOf(item.at, view), before: 1, after: widthOf(endLetters(item)) + 7 }
   ));
   return arrange([...marks, ...ends].sort((one, other) => one.x - other.x || one.item.seq - other.item.seq));
 }
@@ -157,7 +160,7 @@ function drawSign(sign, lane, view) {
   });
   const letters = isEnd ? endLetters(sign.item) : '';
   const away = (placeOf(startOf(sign.item), view) - sign.x).toFixed(2);
-  const width = isEnd ? letters.length * letter() + 7 : 12;
+  const width = isEnd ? widthOf(letters) + 7 : 12;
   if (isEnd) {
     group.append(
       // The line stands at its time, wherever there was room for the letters.

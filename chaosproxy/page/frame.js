@@ -69,6 +69,32 @@ function drawSpellBars(model, group, view) {
   return { labels, levels: ends.length };
 }
 
+const SPANS = [['60 s', 60], ['5 min', 300]];
+
+/** The buttons for which time is seen. What is over has nothing to be followed. */
+class WindowChoices {
+  constructor(timeline) {
+    this.timeline = timeline;
+    const { window } = timeline;
+    const button = (text, label, act) => el('button', { type: 'button', textContent: text, 'aria-label': label, onclick: act });
+    const spans = timeline.isLive ? SPANS : [];
+    this.choices = [
+      ...spans.map(([text, span]) => [span, button(text, `Follow the last ${text}`, () => timeline.go(() => window.follow(span)))]),
+      ['all', button('all', 'Show all of the run', () => timeline.go(() => window.all()))],
+    ];
+    this.element = el('div', { className: 'windows', role: 'group', 'aria-label': 'Time window' },
+      ...this.choices.map(([, each]) => each),
+      button('−', 'Zoom out', () => timeline.zoom(2)), button('+', 'Zoom in', () => timeline.zoom(0.5)));
+  }
+
+  /** Show which one is in force. */
+  show() {
+    const { mode, span } = this.timeline.window;
+    const chosen = mode === 'follow' ? span : mode;
+    for (const [choice, button] of this.choices) setAttribute(button, 'aria-pressed', choice === chosen);
+  }
+}
+
 const LEGEND = [
   ['state', 'good reported', '', 'connected'], ['state', 'wait reported', 'hatch-wait', 'connecting'],
   ['state', 'down reported', 'hatch-down', 'unavailable'], ['state', 'good inferred', '', 'pale: inferred from the wire'],

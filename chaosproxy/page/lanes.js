@@ -1,10 +1,10 @@
 'use strict';
 // A timeline: phases as bands behind all, the axis above, rules by hand, and a row for each lane or group of lanes.
 
-const SPANS = [['60 s', 60], ['5 min', 300]];
 const CALM = matchMedia('(prefers-reduced-motion: reduce)');
 const MOVE_PX = 0.4; // less than this can't be seen to move
-const DENSITY_MS = 400; // between drawings of groups, whose every change would draw them
+const DENSITY_MS = 400; // between two drawings of a group, whose every change would draw it
+const DENSITY_BUDGET_MS = 6; // of a frame, for groups; those without a turn have it in the next
 const COSTS_MAX = 1000;
 
 class Timeline {
@@ -28,6 +28,7 @@ class Timeline {
   }
 
   build(root) {
+    this.choices = new WindowChoices(this);
     this.axis = new Plot(38, (group, view) => drawAxis(this.model, group, view));
     this.spells = new Plot(22, (group, view) => this.drawSpells(group, view));
     this.behind = new Plot('100%', (group, view) => drawBehind(this.model, group, view));
@@ -41,24 +42,9 @@ class Timeline {
     this.list = el('ol', { className: 'rows', 'aria-label': 'Lanes' });
     this.empty = el('p', { className: 'empty' });
     this.element = el('div', { className: 'timeline' },
-      el('div', { className: 'row axis' }, el('div', { className: 'label' }, this.windowButtons()), this.axis.element),
+      el('div', { className: 'row axis' }, el('div', { className: 'label' }, this.choices.element), this.axis.element),
       el('div', { className: 'body' }, this.behind.element, this.spellsRow, this.list, this.empty));
-    root.append(legend(), this.element);
-  }
-
-  windowButtons() {
-    const button = (text, label, act) => {
-      const made = el('button', { type: 'button', textContent: text, 'aria-label': label, onclick: act });
-      return made;
-    };
-    const spans = this.isLive ? SPANS : [];
-    this.choices = [
-      ...spans.map(([text, span]) => ['follow', span, button(text, `Follow the last ${text}`, () => this.go(() => this.window.follow(span)))]),
-      ['all', 0, button('all', 'Show all of the run', () => this.go(() => this.window.all()))],
-    ];
-    return el('div', { className: 'windows', role: 'group', 'aria-label': 'Time window' },
-      ...this.choices.map(([, , each]) => each),
-      button('−', 'Zoom out', () => this.zoom(2)), button('+', 'Zoom in', () => this.zoom(0.5)));
+    root.append(this.element, legend());
   }
 
   // -- what there is ------------------------------------------------------------------------------------------------
@@ -117,7 +103,7 @@ class Timeline {
   }
 
   arrange() {
-    this.order = rowsOf(this.model.ordered(), this.opened);
+    this.order = rowsOf(this.model.ordered().filter((lane) => this.isShown(lane)), this.opened);
     const wanted = new Set();
     let place = this.list.firstElementChild;
     for (const each of this.order) {
@@ -133,6 +119,28 @@ class Timeline {
     this.empty.hidden = this.order.length > 0;
     setText(this.empty, this.isLive ? 'No client has connected yet.' : 'No client has connected in this run.');
     this.keys.settle();
+  }
+
+  /** While the present is followed, lanes that were over before it make room; those that are used stay. */
+  isShown(lane) {
+    if (lane.live || this.window.mode !== 'follow' || lane.lastAt >= this.from) return true;
+    const row = this.rows.get(`lane:${lane.id}`);
+    return Boolean(row) && row.element.contains(document.activeElement);
+  }
+
+  /** See from time to time whether other lanes are to be shown. */
+  noteTime(view) {
+    this.from = view.from;
+    const second = Math.floor(view.from);
+    if (second === this.second && this.window.mode === this.modeThen) return;
+    Object.assign(this, { second, modeThen: this.window.mode });
+    let shown = 0;
+    for (const lane of this.model.lanes.values()) shown += this.isShown(lane) ? 1 : 0;
+    if (shown !== this.shown) {
+      this.order = null;
+      this.hasNews = true;
+    }
+    this.shown = shown;
   }
 
   makeRow(key, { lane, group }) {
@@ -187,38 +195,50 @@ class Timeline {
     const begun = performance.now();
     this.isAsked = false;
     if (!this.sight) return;
-    if (!this.order) this.arrange();
     const view = this.view();
+    this.noteTime(view);
+    if (!this.order) this.arrange();
     for (const each of [this.axis, this.behind, this.spells]) each.show(view);
     for (const line of ['x1', 'x2']) setAttribute(this.nowLine, line, ((view.now - view.from) * view.pps).toFixed(1));
     this.showFound(view);
-    const isGroupsTurn = begun - (this.groupsAt || -Infinity) >= DENSITY_MS;
     for (const row of this.rows.values()) {
       if (this.hasNews && row instanceof LaneRow) row.note(view.now);
-      if (row instanceof GroupRow && isGroupsTurn) row.note(view.now);
-      if (row.isSeen) row.plot.show(view);
+      if (row instanceof LaneRow && row.isSeen) row.plot.show(view);
     }
-    if (isGroupsTurn) this.groupsAt = begun;
     this.hasNews = false;
-    this.showChoice();
+    const areDone = this.showGroups(view, begun);
+    this.choices.show();
     this.costs.push(performance.now() - begun);
     if (this.costs.length > COSTS_MAX) this.costs.shift();
-    this.goOn(view, isGroupsTurn);
+    this.goOn(view, areDone);
+  }
+
+  /** Groups take turns, the one that waits longest first. Return whether all that was due is done. */
+  showGroups(view, begun) {
+    const groups = [...this.rows.values()].filter((row) => row instanceof GroupRow);
+    const budget = performance.now() + DENSITY_BUDGET_MS;
+    let areDone = true;
+    for (const row of groups.sort((one, other) => one.notedAt - other.notedAt)) {
+      const isDue = begun - row.notedAt >= DENSITY_MS;
+      if (isDue && performance.now() < budget) {
+        row.note(view.now);
+        row.notedAt = begun;
+      } else if (isDue) {
+        areDone = false;
+      }
+      if (row.isSeen) row.plot.show(view);
+    }
+    return areDone;
   }
 
   /** While time goes on, draw again once something would be seen to move. */
-  goOn(view, wereGroupsNoted) {
+  goOn(view, areGroupsDone) {
+    if (!areGroupsDone) this.see();
     if (!this.isLive || !this.model.run) return;
     const wait = this.window.mode === 'follow' ? (1000 * MOVE_PX) / view.pps : 250;
     const least = CALM.matches ? 1000 : Math.min(wait, 1000);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.see(), wereGroupsNoted ? least : Math.min(least, DENSITY_MS));
-  }
-
-  showChoice() {
-    for (const [mode, span, button] of this.choices) {
-      setAttribute(button, 'aria-pressed', mode === this.window.mode && (mode === 'all' || span === this.window.span));
-    }
+    this.timer = setTimeout(() => this.see(), least);
   }
 
   // -- where to look ------------------------------------------------------------------------------------------------
@@ -265,6 +285,7 @@ class Timeline {
     if (hidden) this.opened.add(hidden.group.key);
     this.order = null;
     this.hasNews = true;
+    this.noteTime(this.view());
     this.arrange();
   }
 

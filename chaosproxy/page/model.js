@@ -50,6 +50,9 @@ class Model {
     lane.revision += 1;
     changes.lanes.add(lane);
     for (const list of LISTS) this.takeList(lane[list], told[list], list, lane, changes);
+    lane.lastWire = latestOf(lane.wire);
+    lane.lastState = latestOf(lane.states);
+    lane.lastAt = lastAtOf(lane);
   }
 
   takeList(known, told, list, lane, changes) {
@@ -115,12 +118,15 @@ function latestOf(items) {
   return latest;
 }
 
-const wireNow = (lane) => {
-  const latest = latestOf(lane.wire);
-  return latest && latest.to === null ? latest.what : '';
-};
+/** When the last of a lane was, as far as it is over. */
+function lastAtOf(lane) {
+  let last = 0;
+  for (const list of LISTS) {
+    for (const item of lane[list].values()) last = Math.max(last, item.to === null ? Infinity : item.to || startOf(item));
+  }
+  return last;
+}
 
-const stateNow = (lane) => {
-  const latest = latestOf(lane.states);
-  return latest && latest.to === null ? latest : null;
-};
+const lastsStill = (item) => Boolean(item) && item.to === null;
+const wireNow = (lane) => (lastsStill(lane.lastWire) ? lane.lastWire.what : '');
+const stateNow = (lane) => (lastsStill(lane.lastState) ? lane.lastState : null);

@@ -31,8 +31,9 @@ class Page {
     onPress(byId('report'), () => api.download('/report', 'chaosproxy-report.html'));
     onPress(byId('journal'), () => api.download('/journal?format=jsonl', 'chaosproxy-journal.jsonl'));
     byId('stage').addEventListener('change', () => this.goTo(byId('stage').value));
-    this.stages = new Map([['/api', 'main']]);
+    this.missing = new Set();
     this.turn = new AbortController();
+    this.costs = []; // ms that the last answers took to be taken in
   }
 
   // -- listening ----------------------------------------------------------------------------------------------------
@@ -76,6 +77,13 @@ class Page {
   }
 
   take(told) {
+    const begun = performance.now();
+    this.takeAll(told);
+    this.costs.push(performance.now() - begun);
+    if (this.costs.length > COSTS_MAX) this.costs.shift();
+  }
+
+  takeAll(told) {
     const changes = this.model.take(told);
     const wasLost = byId('link').dataset.kind !== 'good';
     if (wasLost) this.timeline.setLive(true);
@@ -100,7 +108,7 @@ class Page {
     this.log.clear();
     this.meters.clear();
     byId('verdict').hidden = true;
-    this.isJudged = true; // until we are told otherwise
+    this.missing.clear();
     this.phase.listProfiles();
     this.findStages();
   }
@@ -121,6 +129,8 @@ class Page {
 
   async showFacts(told) {
     this.profileTold = `${told.profile} ${told.digest} ${told.seed}`;
+    this.isJudged = true; // until we are told otherwise
+    this.phase.listPhases();
     const state = await this.api.ask('GET', '/state').catch(() => ({}));
     const facts = [
       ['clients →', state.address], ['→ server', state.upstream], ['profile', told.profile || 'unnamed'],
@@ -134,8 +144,7 @@ class Page {
   }
 
   async findStages() {
-    const [sessions, proxies] = await Promise.all(['/api/sessions', '/api/proxies'].map((path) => (
-      this.api.ask('GET', path).catch(() => ({})))));
+    const [sessions, proxies] = await Promise.all(['/api/sessions', '/api/proxies'].map((path) => this.askStages(path)));
     const stages = [['/api', 'main']];
     for (const each of sessions.sessions || []) stages.push([each.control, `session ${each.id} · ${each.profile || 'no profile'}`]);
     for (const each of proxies.proxies || []) {
@@ -147,6 +156,17 @@ class Page {
     byId('stage').replaceChildren(...stages.map(([base, words]) => el('option', { value: base, textContent: words })));
     byId('stage').value = this.api.base;
     byId('choosing').hidden = stages.length < 2;
+  }
+
+  /** An address that is not there is asked for once: browsers complain of each such answer. */
+  async askStages(path) {
+    if (this.missing.has(path)) return {};
+    try {
+      return await this.api.ask('GET', path);
+    } catch (error) {
+      if (error.status === 404) this.missing.add(path);
+      return {};
+    }
   }
 
   goTo(base) {
@@ -169,7 +189,9 @@ class Page {
         byId('verdict').hidden = false;
         this.verdict.show(verdict);
       } catch (error) {
-        if (error.status === 409) this.isJudged = false;
+        if (error.status !== 409) continue;
+        this.isJudged = false;
+        byId('verdict').hidden = true;
       }
     }
   }

@@ -124,6 +124,7 @@ class GroupRow {
     this.element = el('li', { className: 'row group' },
       el('div', { className: 'label' }, el('div', { className: 'names' }, this.button, this.status)), this.plot.element);
     this.revision = -1;
+    this.notedAt = -Infinity;
   }
 
   note(now) {

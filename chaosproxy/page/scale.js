@@ -3,6 +3,7 @@
 
 const SPAN_MIN_S = 0.05;
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
+const BEFORE = 0.02; // of the width may be seen before the beginning
 const AHEAD = 0.03; // of the width is free behind now, so that what is newest does not touch the edge
 
 class TimeWindow {
@@ -35,7 +36,8 @@ class TimeWindow {
   }
 
   show(from, to) {
-    Object.assign(this, { mode: 'fixed', from, span: Math.max(SPAN_MIN_S, to - from) });
+    const span = Math.max(SPAN_MIN_S, to - from);
+    Object.assign(this, { mode: 'fixed', from: Math.max(from, -BEFORE * span), span });
   }
 
   /** Move by a part of what is seen; at the newest end it follows again. */
@@ -65,8 +67,7 @@ class TimeWindow {
   reveal(at, now) {
     const { from, to } = this.at(now);
     const span = Math.min(to - from, 60);
-    const start = Math.max(-0.01 * span, at - span / 2);
-    this.show(start, start + span);
+    this.show(at - span / 2, at + span / 2);
   }
 }
 

@@ -119,14 +119,14 @@ function itemLines(list, item, now) {
 /** A lane's text alternative: what can be seen of it, summed up. */
 function laneWords(lane, now) {
   const state = stateNow(lane);
-  const wire = latestOf(lane.wire);
+  const wire = lane.lastWire;
   const end = latestOf(lane.ends);
   const strikes = [...lane.marks.values()].filter((mark) => mark.kind === 'struck');
   const times = strikes.reduce((sum, mark) => sum + (mark.count || 1), 0);
   return [
     `${laneName(lane)}:`,
     state ? `${state.state} (${state.source}) for ${lasting(now - state.from)},` : '',
-    wire && wire.to === null ? `connection ${wire.attempt} ${WIRE_WORDS[wire.what] || wire.what},` : 'no connection,',
+    lastsStill(wire) ? `connection ${wire.attempt} ${WIRE_WORDS[wire.what] || wire.what},` : 'no connection,',
     `faults struck ${plural(times, 'time')}${strikes.length ? `, last ${strikes[strikes.length - 1].fault}` : ''},`,
     `${plural(lane.ends.size, 'ending')}${end ? `, the last one ${endWords(end)} at ${clock(end.at)}` : ''}`,
   ].filter(Boolean).join(' ');

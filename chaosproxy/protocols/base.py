@@ -15,6 +15,11 @@ class Meaning(NamedTuple):
     observed: Observed | None = None
     code: int | None = None  # of an error that it tells
 
+    @property
+    def events(self) -> tuple[Observed, ...]:
+        """What it tells, for the journal."""
+        return (self.observed,) if self.observed else ()
+
 
 NOTHING = Meaning()
 

@@ -5,7 +5,7 @@ One rule for tests that are coroutines: what steers or looks returns at once, th
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +13,11 @@ from ..cli.place import environment
 from ..events import ClientSaid, Event, Reported
 from ..journal import Record
 from ..problems import show
+from ..session import Session
 from ..verdict import Verdict
 from ..world import Step, Told, World
-from .fault import Fault, bind_fault, check_fault, read_fault
+from .connections import Connection, Decide, check_fit, choose, read_played
+from .fault import Fault, bind_fault, check_chosen, check_fault, read_fault
 from .running import Running, refuses
 from .setting import Setting, read_upstream
 from .thread import Complaint, LoopThread
@@ -150,21 +152,26 @@ class ChaosProxy:
         when: Mapping[str, Any] | None = None,
         lasts: str | None = None,
         id: str | None = None,
+        connections: Iterable[Connection] | None = None,
         **options: Any,
     ) -> Fault:
         """Put a fault in force, on live connections too, with its options and `when` as in a profile.
 
-        It heals at the end of a `with` block, by `heal`, after `lasts` ("5s"), or with the test.
+        With `connections` it acts on those only. It heals at the end of a `with` block, by `heal`, after `lasts`
+        ("5s"), or with the test.
         """
         __tracebackhide__ = True
-        order = read_fault(fault, options, when, lasts, id)
+        chosen = None if connections is None else [each.attempt for each in connections]
+        order = read_fault(fault, options, when, lasts, id, chosen)
+        only = None if order.connections is None else frozenset(order.connections)
 
         def add(running: Running) -> Fault:
             check_fault(order.rule, running.stage.proxy, refuses(running))
+            check_chosen(order.rule, only, running.world)
             taken = {rule.id for rule in running.world.live_rules}
             taken |= {rule.id for rule in running.world.profile.every_rule() if rule.id}
             rule = bind_fault(order.rule, taken)
-            running.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now))
+            running.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now, only))
             self._has_faults_by_hand = True
             return Fault(rule, self._heal)
 
@@ -195,6 +202,53 @@ class ChaosProxy:
             return _phase(world)
 
         return self._steer(step)
+
+    def pause(self) -> None:
+        """Let neither time nor what happens end the phase; its rules act on, and `step` goes on."""
+        self._steer(lambda running: running.stage.proxy.steer(lambda world, now: world.pause(now)))
+
+    def resume(self) -> None:
+        """Let the phase go on where it was paused."""
+        self._steer(lambda running: running.stage.proxy.steer(lambda world, now: world.resume(now)))
+
+    def reset(self) -> None:
+        """Heal all faults, and play the profile anew, from before its start; connections live on."""
+        self._steer(lambda running: running.stage.reset())
+
+    def play(self, profile: str | Mapping[str, Any], seed: int | None = None) -> str | None:
+        """Play another profile, a shipped one by its name or a whole one; return the name of the phase that it is."""
+        __tracebackhide__ = True
+        order = read_played(profile, seed)
+
+        def play(running: Running) -> str | None:
+            check_fit(order.profile, running)
+            running.stage.play(order.profile, order.seed)
+            return _phase(running.world)
+
+        return self._steer(play)
+
+    def connections(self, **conditions: Any) -> list[Connection]:
+        """The connections for which all of the conditions hold: client, path, state, silent, older_than."""
+        __tracebackhide__ = True
+        return self._look(
+            lambda running: [Connection(session, self._act) for session in choose(running.world, conditions)]
+        )
+
+    def freeze(self, *connections: Connection, lasts: str | None = None, **options: Any) -> Fault:
+        """Let connections fall silent until that heals: half_open, which stops reading unless `mode` says otherwise."""
+        __tracebackhide__ = True
+        return self.fault("half_open", lasts=lasts, connections=connections, **{"mode": "freeze", **options})
+
+    def _act(self, attempt: int, make: Callable[[Session], Decide]) -> None:
+        __tracebackhide__ = True
+
+        def act(running: Running) -> None:
+            session = running.world.sessions.get(attempt)
+            if session is None or session.is_over:
+                raise Complaint(f"the connection of attempt {attempt} is over")
+            running.stage.proxy.steer(make(session))
+
+        self._steer(act)
 
     def report(self, state: str, *, client: str = "", detail: str = "") -> None:
         """Tell a client's state on its behalf, such as unavailable; `states:` and `wait_for_state` know it then."""

@@ -71,6 +71,11 @@ class Piece(NamedTuple):
     def is_control(self) -> bool:
         return self.first & 0x08 != 0
 
+    @property
+    def completes(self) -> bool:
+        """Whether a message, or a control frame, ends with it."""
+        return self.ends and self.first >= 0x80
+
 
 class Frame(NamedTuple):
     """One frame taken apart; `payload` is unmasked."""

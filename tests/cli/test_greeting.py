@@ -78,3 +78,10 @@ def test_the_address_of_the_script_is_shown_where_there_is_one() -> None:
         greeting(Upstream(Address("redis", 6379), "tcp"), Address("127.0.0.1", 7001), "none", EMPTY, 7, PLAIN, url),
     ):
         assert "script" not in " ".join(lines)
+
+
+def test_the_address_of_the_page_is_shown_where_there_is_one() -> None:
+    where = "http://127.0.0.1:7002"
+    lines = greeting(UPSTREAM, Address("127.0.0.1", 7001), where, EMPTY, 7, PLAIN, page=f"{where}/#token=abc")
+    assert lines[lines.index(f"control   {where}") + 1] == f"page      {where}/#token=abc"
+    assert "page" not in " ".join(greeting(UPSTREAM, Address("127.0.0.1", 7001), "none", EMPTY, 7, PLAIN))

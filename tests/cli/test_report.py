@@ -1,4 +1,4 @@
-"""`chaosproxy report` as users call it: in the terminal, as a file, for what was cut off, and what is no journal."""
+"""`chaosproxy report` as users call it: in the terminal, as a file, of what was cut off, and of what is no journal."""
 
 import json
 import os
@@ -34,16 +34,16 @@ def told_in(path: Path) -> dict[str, Any]:
 
 def test_in_a_log_it_is_the_verdict_and_the_lanes(place: Path) -> None:
     ran = chaosproxy("report", "run.jsonl", cwd=place)
-    lines = ran.stdout.splitlines()
+    lines = ran.out.splitlines()
 
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.code, ran.err) == (0, "")
     assert lines[0].startswith("passed: outage, ")
     assert any(line.startswith("  ok    one_connection: true") for line in lines)
     lanes = lines[lines.index("") + 1 :]
     assert lanes[0].startswith("phases │healthy─")
     assert lanes[1].startswith("client ───")
     assert all(len(line) <= 100 for line in lanes)
-    assert "\x1b" not in ran.stdout
+    assert "\x1b" not in ran.out
 
 
 def test_it_is_as_wide_as_it_is_told_and_ascii_where_the_output_is(place: Path) -> None:
@@ -61,7 +61,7 @@ def test_as_a_file_it_is_html_with_everything_in_it(place: Path) -> None:
     ran = chaosproxy("report", "run.jsonl", "-o", "report.html", cwd=place)
     told = told_in(place / "report.html")
 
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "the report is in report.html\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", "the report is in report.html\n")
     assert told["verdict"]["passed"]
     assert [lane["row"] for lane in told["picture"]["lanes"]] == [0]
     named = {str(record["seq"]) for row in told["verdict"]["rows"] for record in row["evidence"]}
@@ -79,25 +79,25 @@ def test_it_comes_from_stdin_and_goes_to_stdout(place: Path) -> None:
 
 def test_it_is_no_verdict_unless_it_is_asked_for_one(place: Path) -> None:
     bad = ["report", "run.jsonl", "--expect", "marked: banner-shown"]
-    assert chaosproxy(*bad, cwd=place).returncode == 0
-    assert chaosproxy(*bad, "-o", "report.html", "--check", cwd=place).returncode == 1
+    assert chaosproxy(*bad, cwd=place).code == 0
+    assert chaosproxy(*bad, "-o", "report.html", "--check", cwd=place).code == 1
     assert not told_in(place / "report.html")["verdict"]["passed"]
     ran = chaosproxy(*bad, "--check", cwd=place)
-    assert ran.returncode == 1
-    assert ran.stdout.startswith("FAILED: outage, ")
-    assert chaosproxy("report", "run.jsonl", "--check", cwd=place).returncode == 0
+    assert ran.code == 1
+    assert ran.out.startswith("FAILED: outage, ")
+    assert chaosproxy("report", "run.jsonl", "--check", cwd=place).code == 0
 
 
 def test_where_nothing_is_expected_there_is_no_verdict(place: Path) -> None:
     ran = chaosproxy("report", "plain.jsonl", cwd=place)
-    assert ran.returncode == 0
-    assert ran.stdout.startswith("profile, ")
+    assert ran.code == 0
+    assert ran.out.startswith("profile, ")
     chaosproxy("report", "plain.jsonl", "-o", "plain.html", cwd=place)
     assert told_in(place / "plain.html")["verdict"] is None
 
     ran = chaosproxy("report", "plain.jsonl", "--check", cwd=place)
-    assert ran.returncode == 2
-    assert "--check: there is nothing to judge by; add --expect EXPECTATION" in ran.stderr
+    assert ran.code == 2
+    assert "--check: there is nothing to judge by; add --expect EXPECTATION" in ran.err
 
 
 def test_a_run_that_was_killed_is_told_as_far_as_it_went(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_run_that_was_killed_is_told_as_far_as_it_went(tmp_path: Path) -> None
     (tmp_path / "cut.jsonl").write_bytes(whole[:-7])
     ran = chaosproxy("report", "cut.jsonl", "--expect", "one_connection: true", "-o", "cut.html", cwd=tmp_path)
 
-    assert ran.returncode == 0
-    assert "the journal does not say that the run has ended" in ran.stderr
+    assert ran.code == 0
+    assert "the journal does not say that the run has ended" in ran.err
     told = told_in(tmp_path / "cut.html")
     assert [lane["path"] for lane in told["picture"]["lanes"]] == ["/"]
 
@@ -130,8 +130,8 @@ def test_a_run_that_is_ended_is_judged_up_to_there(tmp_path: Path) -> None:
             assert ended(process)[0] == 0
     ran = chaosproxy("report", "run.jsonl", "--expect", "one_connection: true", "--check", cwd=tmp_path)
 
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("passed: ")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("passed: ")
 
 
 WRONG = {
@@ -156,6 +156,6 @@ def test_what_can_not_be_is_said_and_exits_with_2(arguments: list[str], problem:
     (place / "damaged.jsonl").write_text(header + "\n" + json.dumps({"event": "accepted", "seq": "x"}) + "\n")
     ran = chaosproxy(*arguments, cwd=place)
 
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert problem in ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert (ran.code, ran.out) == (2, "")
+    assert problem in ran.err
+    assert "Traceback" not in ran.err

@@ -16,6 +16,7 @@ from chaosproxy.control.orders import Refused
 from chaosproxy.control.room import Kind
 from chaosproxy.control.room_order import read_session
 from chaosproxy.control.rooms import Terms
+from chaosproxy.control.shelf import Shelf
 from chaosproxy.profile import EMPTY, RULES
 from chaosproxy.security import PLAIN
 from chaosproxy.sockets import LOOPBACK
@@ -115,7 +116,7 @@ def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
             del said[:]
             _remind(show, said.append)
             assert show._control
-            await show._control.rooms.open(Kind.SESSION, read_session(b"{}"))
+            await show._control.rooms.open(Kind.SESSION, read_session(b"{}", Shelf()))
             _remind(show, said.append)
         finally:
             await show.stop()

@@ -17,6 +17,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from chaosproxy.cli.judging import pause_after
 from tests.cli.test_commands import CHAOSPROXY, PATIENCE_S, chaosproxy
+from tests.control.test_picturing import runs_in
 
 # It comes back 0.2 s after an end, `times` in all, stays for half a second then, and goes by 1000.
 CLIENT = """\
@@ -93,6 +94,9 @@ def test_a_client_that_comes_back_passes_and_every_report_says_so(upstream: str,
         "reconnected_within: 5s",
         f"the command exits with 0 ({sys.executable})",
     ]
+    (drawn,) = runs_in((place / "out.html").read_text())
+    assert [row["name"] for row in drawn["verdict"]["rows"]] == [row["name"] for row in told["runs"][0]["rows"]]
+    assert [end["how"] for end in drawn["picture"]["lanes"][0]["ends"]] == ["reset", "close"]
     assert (place / "out.md").read_text().startswith("### ✅ chaosproxy: cut")
     assert json.loads((place / "out.jsonl").read_text().splitlines()[0])["profile"] == "cut"
 
@@ -107,6 +111,8 @@ def test_one_that_does_not_fails_by_name_with_the_records_that_show_it(upstream:
     assert lines[at + 1].split()[3] == "struck"
     assert any(line.startswith("  FAIL  attempts_at_least: 2") and line.endswith("1 attempt") for line in lines)
     assert sum(line.startswith("  FAIL") for line in lines) == 2
+    assert next(line for line in lines if line.startswith("phases ")).startswith("phases │hea")
+    assert next(line for line in lines if line.startswith("client ")).endswith("×RST")
 
 
 def test_the_commands_exit_code_is_a_row_of_its_own(upstream: str, place: Path) -> None:
@@ -120,8 +126,11 @@ def test_the_commands_exit_code_is_a_row_of_its_own(upstream: str, place: Path) 
 
 
 def test_runs_that_go_alike_have_one_digest(upstream: str, place: Path) -> None:
-    ran = chaosproxy(*arguments(upstream, "--repeat", "3", "--json", "out.json"), *command(), cwd=place)
+    reports = ["--json", "out.json", "--html", "out.html"]
+    ran = chaosproxy(*arguments(upstream, "--repeat", "3", *reports), *command(), cwd=place)
     assert ran.code == 0, ran.out + ran.err
+    assert "phases │" not in ran.out, "lanes are for what failed"
+    assert len(runs_in((place / "out.html").read_text())) == 3
     runs = json.loads((place / "out.json").read_text())["runs"]
     assert [run["repeat"] for run in runs] == [1, 2, 3]
     assert len({run["digest"] for run in runs}) == 1

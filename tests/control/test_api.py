@@ -52,7 +52,7 @@ PROBLEMS = {
         [
             ("rule.when.chance", "expected a percentage from 0% to 100%, such as 5%, got many"),
             ("rule.close.code", "expected at most 65535 or none, got 70000"),
-            ("for", "expected rule or lasts, got for; did you mean lasts?"),
+            ("for", "expected rule, lasts or connections, got for; did you mean lasts?"),
         ],
     ),
     "two faults": (
@@ -141,6 +141,7 @@ class TestSeeing:
                     "visit": 1,
                     "running": True,
                     "over": False,
+                    "paused": False,
                     "ends_in_seconds": None,
                     "until": {"condition": "step", "wanted": True, "there": None},
                     "failures": [],

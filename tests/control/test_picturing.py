@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from chaosproxy.control.picturing import VIEWERS_MAX
+from chaosproxy.control.room import Kind
+from chaosproxy.journal import iter_journal
+from chaosproxy.retold import retell
 from tests.control.conftest import Run
 from tests.control.stage import Answer, Stage, profile_of, staged
 
@@ -16,6 +19,13 @@ TWO_PHASES = profile_of(
     seed=7,
     phases=[{"name": "healthy", "until": "step"}, {"name": "outage", "rules": ["half_open"]}],
 )
+
+
+@pytest.fixture(params=["run", "run_on_uvloop"])
+def run_on_both(request: pytest.FixtureRequest) -> Run:
+    """Run a story on a loop of each kind."""
+    run: Run = request.getfixturevalue(request.param)
+    return run
 
 
 async def picture(stage: Stage, query: str = "", base: str = "/api") -> dict[str, Any]:
@@ -85,7 +95,7 @@ def test_numbers_count_what_is_over_too(run: Run) -> None:
     run(story())
 
 
-def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run: Run) -> None:
+def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged(TWO_PHASES) as stage, stage.client():
             known = await picture(stage)
@@ -103,10 +113,10 @@ def test_who_knows_it_is_told_what_changes_as_soon_as_it_does(run: Run) -> None:
             assert [stretch["what"] for stretch in lane["wire"]] == ["open", "silent"]
             assert [mark["fault"] for mark in lane["marks"]] == ["half_open"]
 
-    run(story())
+    run_on_both(story())
 
 
-def test_when_the_wait_is_over_there_is_nothing_new(run: Run) -> None:
+def test_when_the_wait_is_over_there_is_nothing_new(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged(TWO_PHASES) as stage, stage.client():
             known = await picture(stage)
@@ -115,7 +125,7 @@ def test_when_the_wait_is_over_there_is_nothing_new(run: Run) -> None:
             assert (told["version"], told["lanes"], told["bands"]) == (known["version"], [], [])
             assert told["now"] >= known["now"] and told["meter"]["open"] == 1
 
-    run(story())
+    run_on_both(story())
 
 
 @pytest.mark.parametrize("query", ["?since=0&wait=20s", "?since=99999&wait=20s", "?since=1&run=another&wait=20s"])
@@ -141,12 +151,12 @@ def test_each_session_has_its_own(run: Run) -> None:
     run(story())
 
 
-def test_who_waits_for_a_session_is_told_of_its_end(run: Run) -> None:
+def test_who_waits_for_a_session_is_told_of_its_end(run_on_both: Run) -> None:
     async def story() -> None:
         async with staged() as stage:
             session = (await stage.ask("POST", "/api/sessions", {})).body
             asking = asyncio.create_task(stage.ask("GET", f"{session['control']}/picture?since=1&wait=20s"))
-            room = stage.control.sessions.room(session["id"])
+            room = stage.control.rooms.find(Kind.SESSION, session["id"])
             while not room.viewers.count:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             await stage.ask("DELETE", session["control"])
@@ -154,7 +164,7 @@ def test_who_waits_for_a_session_is_told_of_its_end(run: Run) -> None:
             answer = await asking
             assert (answer.status, answer.body) == (410, {"error": "it has ended meanwhile"})
 
-    run(story())
+    run_on_both(story())
 
 
 WRONG = {
@@ -196,7 +206,7 @@ def test_no_more_wait_than_there_is_room_for(run: Run) -> None:
 
 
 async def _until_somebody_waits(stage: Stage, number: int = 1) -> None:
-    while stage.control.sessions.main.viewers.count < number:  # noqa: ASYNC110
+    while stage.control.rooms.main.viewers.count < number:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 
@@ -235,3 +245,37 @@ def runs_in(page: str) -> list[dict[str, Any]]:
     assert found
     runs: list[dict[str, Any]] = json.loads(found[1])
     return runs
+
+
+ORDERS = {
+    "the same profile anew": ("/api/reset", {}),
+    "another profile": (
+        "/api/profile",
+        {"profile": {"version": 1, "phases": [{"name": "calm"}], "expect": [{"one_connection": "true"}]}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "order"), ORDERS.values(), ids=list(ORDERS))
+def test_another_run_by_hand_is_judged_by_the_journal_as_it_was_live(
+    run: Run, path: str, order: dict[str, Any]
+) -> None:
+    async def story() -> None:
+        profile = TWO_PHASES.model_copy(update={"expect": profile_of(expect=[{"one_connection": "true"}]).expect})
+        async with staged(profile) as stage, stage.client(), stage.client():
+            async with stage.client():
+                await stage.until_told("opened", 3)
+            await stage.until_told("closed")
+            answer = await stage.ask("POST", path, order)
+            assert answer.status == 200, answer.body
+            async with stage.client():
+                await stage.until_told("opened", 4)
+            await stage.until_told("closed", 2)
+
+            live = stage.control.rooms.main.stage.verdict(is_over=True)
+            lines = [stage.journal.header, *(line.text for line in stage.journal.after(0, stage.journal.last))]
+            header, *records = iter_journal(lines)
+            assert retell(header, records).judged.rows == live.rows
+            assert {row.name: row.seen for row in live.rows}["a client came"] == "3 attempts"
+
+    run(story())

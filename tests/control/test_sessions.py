@@ -18,6 +18,7 @@ from chaosproxy.control.orders import Refused
 from chaosproxy.control.room import Kind, Room
 from chaosproxy.control.room_order import read_session
 from chaosproxy.control.rooms import ROOMS_MAX, Rooms
+from chaosproxy.control.shelf import Shelf
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
 from chaosproxy.security import Security
@@ -367,7 +368,7 @@ class TestEnding:
         async def story() -> None:
             main = Room(Staged(Address("127.0.0.1", 1)), lambda rule: None, "token-of-main")
             rooms = Rooms(main, idle_max=SECOND // 50)
-            room = await rooms.open(Kind.SESSION, read_session(b"{}"))
+            room = await rooms.open(Kind.SESSION, read_session(b"{}", Shelf()))
             condition = room.waits.condition("opened", 1)
             assert None is await room.waits.wait(condition, SECOND // 10)  # while somebody waits, it lives
             assert list(rooms) == [room]

@@ -90,6 +90,52 @@ test('phases are stepped, and named', async () => {
   });
 });
 
+test('a phase is paused, another profile played, and the first one anew', async () => {
+  await within({ profile: STEPPED }, async (session, dial) => {
+    await dial();
+    assert.deepEqual([(await session.pause()).paused, (await session.step()).name], [true, 'outage']);
+    const { current, paused } = await session.phases();
+    assert.deepEqual([current, paused], ['outage', true]);
+    assert.equal((await session.resume()).paused, false);
+    const played = await session.play({ version: 1, name: 'other' }, { seed: 5, expect: [{ marked: 'seen' }] });
+    assert.deepEqual([played.profile.name, played.seed], ['other', 5]);
+    await session.mark('seen');
+    await session.waitFor('verdict');
+    assert.equal((await session.reset()).profile.name, 'other');
+    assert.equal((await session.verdict()).rows.at(-1).outcome, 'open');
+    await assert.rejects(session.play('no-such-profile'), { status: 422 });
+  });
+});
+
+test('connections are listed, frozen, healed and ended, one by one or together', async () => {
+  await within({}, async (session, dial) => {
+    const links = [await dial(), await dial(), await dial()];
+    const attempts = (await session.connections({ state: 'tunnel', silent: false })).map(({ attempt }) => attempt);
+    assert.deepEqual(attempts, [1, 2, 3]);
+    const frozen = await session.freeze(1, { lasts: '1h' });
+    await session.freeze(2);
+    assert.deepEqual((await session.connections({ silent: true })).map(({ attempt }) => attempt), [1, 2]);
+    assert.equal(await echoed(links[2], 'well'), 'well');
+    const heard = once(links[0], 'message');
+    links[0].send('held');
+    assert.deepEqual(await frozen.heal(), { healed: [frozen.rule] });
+    assert.equal(String((await heard)[0]), 'held');
+    assert.deepEqual((await session.heal({ silent: true })).attempts, [2]);
+    assert.equal(await echoed(links[1], 'healed'), 'healed');
+    const lossy = await session.fault({ drop: {} }, { connections: [1] });
+    assert.equal(lossy.connections, 1);
+    const closed = once(links[0], 'close');
+    assert.deepEqual((await session.closeConnections(1, { code: 4200 })).attempts, [1]);
+    assert.equal((await closed)[0], 4200);
+    const reset = links.slice(1).map((link) => once(link, 'close'));
+    links.slice(1).forEach((link) => link.on('error', () => {}));
+    assert.deepEqual((await session.resetConnections('all')).attempts.slice(-2), [2, 3]);
+    assert.deepEqual((await Promise.all(reset)).map(([code]) => code), [1006, 1006]);
+    assert.deepEqual((await session.freeze({ client: 'nobody' })).attempts, []);
+    await assert.rejects(session.freeze({}), { status: 422 });
+  });
+});
+
 test('sessions do not disturb each other', async () => {
   await within({}, (hurt, dialHurt) => within({}, async (well, dialWell) => {
     const links = [await dialHurt(), await dialWell()];

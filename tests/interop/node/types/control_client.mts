@@ -15,6 +15,20 @@ export async function story(address: string | undefined): Promise<Verdict> {
   await session.waitFor('subscribed', { count: 2, timeout: '10s' });
   await session.waitFor(`struck:${outage.id}`, { timeout: 500 });
   await outage.heal();
+  await session.pause();
+  const { phases } = await session.phases();
+  await session.resume();
+  const [first] = await session.connections({ path: '/app/*', silent: false });
+  const frozen = await session.freeze(first?.attempt ?? 'all', { lasts: '5s', mode: 'blackhole' });
+  await session.fault('stall', { connections: frozen.attempts });
+  await frozen.heal();
+  await session.heal({ client: phases[0]?.name ?? '' });
+  await session.closeConnections('all', { code: 4200 });
+  await session.resetConnections({ older_than: '1m' });
+  await session.reset();
+  await session.play('extended-outage', { seed: 3 });
+  // @ts-expect-error: connections are not chosen by their colour
+  await session.freeze({ colour: 'red' });
   await chaos.proxy.mark('banner-shown', { client: 'anna' });
   try {
     await session.verdict();
