@@ -108,7 +108,7 @@ class Journal:
                 fields["client"], fields["connection"] = told.session.client, told.session.connection
         for name, value in told.event._asdict().items():
             fields[_RENAMED.get(name, name)] = value.label if isinstance(value, Side) else value
-        return self._add(told.at, _kind(type(told.event)), fields)
+        return self._add(told.at, kind_of(type(told.event)), fields)
 
     def note(self, kind: str, **fields: JsonValue) -> None:
         """Record something about the proxy's surroundings that is no event of a connection."""
@@ -236,7 +236,8 @@ def _encode(record: Record) -> str:
     return json.dumps(record, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
-def _kind(event: type[Event]) -> str:
+def kind_of(event: type[Event]) -> str:
+    """How an event is called in records."""
     kind = _KINDS.get(event)
     if kind is None:
         kind = _KINDS[event] = _WORD.sub("_", event.__name__).lower()
@@ -245,7 +246,7 @@ def _kind(event: type[Event]) -> str:
 
 def kinds() -> list[str]:
     """What the field `event` may say of what the proxy tells."""
-    return sorted(_kind(event) for event in get_args(Event))
+    return sorted(kind_of(event) for event in get_args(Event))
 
 
 _KINDS: dict[type[Event], str] = {}

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import monotonic_ns
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from .reports import Reports
 from .show import Show
 from .terminal import say
 from .trouble import ExitCode, Trouble
+from .voice import Plain, Quiet, Voice
 
 LOOK_S = 0.1  # how often it is judged while it runs
 LOOK_SHARE = 10  # so many times as long as a look the next one waits
@@ -202,8 +202,8 @@ def pause_after(took: int) -> float:
     return max(LOOK_S, LOOK_SHARE * took / SECOND)
 
 
-def _speaker(settings: Settings) -> Callable[[str], None]:
-    return say if settings.is_verbose else _silent
+def _speaker(settings: Settings) -> Voice:
+    return Plain() if settings.is_verbose else Quiet()
 
 
 def _silent(line: str) -> None:

@@ -14,11 +14,12 @@ from ..script import Outcome, Script, ScriptedWorld
 from ..sockets import Upstream
 from ..world import Options, World
 from .options import ADDRESS, DURATION, ENVIRONMENT, URL, loop_factory, option, server_options
-from .premises import Say, Settings
+from .premises import Settings
 from .run import run
 from .secure import host_header, tls_options
-from .terminal import echo, say
+from .terminal import echo
 from .trouble import ExitCode, Trouble
+from .voice import Plain, Quiet
 
 LINES_MAX = 20
 
@@ -116,9 +117,9 @@ def _with_new_traffic(header: Record, records: list[Record], given: dict[str, An
         is_verbose=given["verbose"],
         make_world=make_world,
     )
-    speak: Say = (lambda line: None) if given["quiet"] else say
+    voice = Quiet() if given["quiet"] else Plain()
     with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
-        code = runner.run(run(settings, speak))
+        code = runner.run(run(settings, voice))
     outcome = worlds[-1].outcome
     for line in _of_outcome(outcome, script):
         echo(line)
