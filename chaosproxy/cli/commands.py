@@ -31,6 +31,7 @@ from ..proxy import Address
 from ..world import Options
 from . import reference
 from .addresses import reachable
+from .completion import attach, completion
 from .options import (
     ADDRESS,
     CLIENT_TOKEN,
@@ -305,6 +306,8 @@ cli.add_command(sweep)
 cli.add_command(verify)
 cli.add_command(simulate_command)
 cli.add_command(replay_command)
+cli.add_command(completion)
+attach(cli)
 
 
 def main() -> None:
