@@ -42,6 +42,7 @@ from .options import (
     URL,
     Lines,
     as_given,
+    is_quiet,
     is_typed,
     loop_factory,
     option,
@@ -123,7 +124,7 @@ def run_command(context: click.Context, /, **given: Any) -> int:
     ends at once, exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal
     error.
     """
-    voice = voice_of(given["log"], is_quiet=given["quiet"])
+    voice = voice_of(given["log"], is_quiet=is_quiet(context, given))
     try:
         for warning in _unknown_variables():
             voice(warning)

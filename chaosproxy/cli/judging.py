@@ -14,11 +14,11 @@ from ..stage import Stage
 from ..units import SECOND
 from ..verdict import Row, Verdict
 from .place import Place, Variable, environment
-from .premises import Settings, check_upstream, prepare
+from .premises import Say, Settings, check_upstream, prepare
 from .process import Command, wait_at_most
 from .reports import Reports
 from .show import Show
-from .terminal import say
+from .terminal import say, silent
 from .trouble import ExitCode, Trouble
 from .voice import Plain, Quiet, Voice
 
@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     command_stdout: int | None  # where what the command says goes, if not to our stdout
     stops_with_command: bool
     upstream_wait_s: float
+    say: Say = say
 
 
 async def play_all(plan: Plan, reports: Reports) -> int:
@@ -47,7 +48,7 @@ async def play_all(plan: Plan, reports: Reports) -> int:
     has_timed_out = False
     is_first = True
     for settings in plan.settings:
-        fence, security = await prepare(settings, say if is_first else _silent)
+        fence, security = await prepare(settings, plan.say if is_first else silent)
         if is_first:
             await _await_upstream(plan, settings, security.upstream)
         is_first = False
@@ -87,7 +88,7 @@ async def _await_upstream(plan: Plan, settings: Settings, security: ssl.SSLConte
             if asyncio.get_running_loop().time() + UPSTREAM_PAUSE_S > deadline:
                 raise
             if not has_said:
-                say(f"waiting for {settings.upstream}: {trouble}")
+                plan.say(f"waiting for {settings.upstream}: {trouble}")
                 has_said = True
             await asyncio.sleep(UPSTREAM_PAUSE_S)
 
@@ -117,7 +118,7 @@ class _Run:
                         Command(self._plan.command, self._environment(), stdout=self._plan.command_stdout)
                     )
                 else:
-                    say(f"waiting for clients at {self._place.url}")
+                    self._plan.say(f"waiting for clients at {self._place.url}")
                 verdict = await self._watch(command)
                 rows += verdict.rows
                 if command:
@@ -204,7 +205,3 @@ def pause_after(took: int) -> float:
 
 def _speaker(settings: Settings) -> Voice:
     return Plain() if settings.is_verbose else Quiet()
-
-
-def _silent(line: str) -> None:
-    pass

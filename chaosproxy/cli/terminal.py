@@ -19,6 +19,10 @@ def say(line: str) -> None:
         click.echo(dress(_fit(line, sys.stderr), line), err=True)
 
 
+def silent(line: str) -> None:
+    """Say nothing, to those who asked for quiet."""
+
+
 def echo(line: str) -> None:
     """Write a line of what was asked for, on stdout."""
     click.echo(_fit(line, sys.stdout))

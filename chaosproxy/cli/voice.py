@@ -13,7 +13,7 @@ from typing import Protocol
 import click
 
 from .narrate import Said
-from .terminal import say
+from .terminal import say, silent
 
 WARNING = "warning: "
 
@@ -54,7 +54,7 @@ class Quiet(Plain):
     """Nothing but why it can't go on."""
 
     def __init__(self) -> None:
-        self.print = lambda line: None
+        self.print = silent
 
 
 class JsonLines:
