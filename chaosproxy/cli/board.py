@@ -87,7 +87,7 @@ def board(
     if fits < 1:
         return [foot]
     states = {seen.attempt: seen.state for seen in clients.seen() if seen.source == "reported"}
-    sessions = _chosen(world, fits)
+    sessions = _chosen(world, notes, fits)
     rows = [_Row(session, shown(states.get(session.number, "")), notes, now) for session in sessions]
     lines = _table(rows, width)
     if count > len(rows):
@@ -95,13 +95,18 @@ def board(
     return [*lines, foot]
 
 
-def _chosen(world: World, count: int) -> list[Session]:
-    """Where not all fit: those that are silent, then the newest; in their order."""
-    sessions = list(world.sessions.values())
-    if len(sessions) > count:
-        ranked = sorted(sessions, key=lambda session: (not session.is_silent, -session.number))
-        sessions = ranked[:count]
-    return sorted(sessions, key=lambda session: session.number)
+def _chosen(world: World, notes: Notes, count: int) -> list[Session]:
+    """Where not all fit: those that are silent, then the newest; in their order. Thousands are not all looked at."""
+    sessions = world.sessions
+    if len(sessions) <= count:
+        return list(sessions.values())
+    silent = [number for number in sorted(notes.silent_since) if number in sessions and sessions[number].is_silent]
+    chosen = set(silent[-count:])
+    for number in reversed(sessions):
+        if len(chosen) >= count:
+            break
+        chosen.add(number)
+    return [sessions[number] for number in sorted(chosen)]
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ class Quiet(Plain):
 class JsonLines:
     """One JSON object each: `time`, `level`, `text` as people would read it, and what it is about."""
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._clock = clock
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet  # nothing but errors
 
     def __call__(self, line: str) -> None:
         level = "warning" if line.startswith(WARNING) else "info"
@@ -85,7 +85,9 @@ class JsonLines:
         self._write("error", line)
 
     def _write(self, level: str, text: str, facts: Mapping[str, object] | None = None) -> None:
-        time = self._clock().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._is_quiet and level != "error":
+            return
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         told = {name: value for name, value in (facts or {}).items() if value is not None}
         with suppress(OSError):  # whoever listened to us has gone; clients have not
             click.echo(json.dumps({"time": time, "level": level, "text": text, **told}), err=True)
@@ -93,6 +95,6 @@ class JsonLines:
 
 def voice_of(log: str, *, is_quiet: bool) -> Voice:
     """The voice that was asked for."""
-    if is_quiet and log == "plain":
-        return Quiet()
-    return JsonLines() if log == "json" else Plain()
+    if log == "json":
+        return JsonLines(is_quiet=is_quiet)
+    return Quiet() if is_quiet else Plain()

@@ -266,6 +266,25 @@ class TestManners:
             screen.process.send_signal(signal.SIGCONT)
             screen.wait_for(lambda: screen.lines[-1].startswith(WAITING) and screen.lines[-2] == "written meanwhile")
 
+    def test_in_the_background_the_last_lines_are_the_shells(self, upstream: str, tmp_path: Path) -> None:
+        (tmp_path / "profile.yaml").write_text(PROFILE)
+        (port,) = free_ports(1)
+        command = [*PYTHON, "run", upstream, "--listen", f"127.0.0.1:{port}", "--control", "none"]
+        command += ["--profile", str(tmp_path / "profile.yaml")]
+        bash = ["bash", "--norc", "--noprofile", "-i"]
+        with Screen(bash, 100, 40, {"PS1": "$ ", "INPUTRC": "/dev/null"}) as screen:
+            screen.wait_for("$")
+            screen.type(f"{' '.join(command)} &\n")
+            screen.wait_for("seed 0")
+            with connected(f"ws://127.0.0.1:{port}"):
+                screen.wait_for("of anna open")
+            screen.wait_for("of anna over")
+            assert "waiting for a client" not in screen.text and "0 attempts" not in screen.text
+            screen.type("fg\n")
+            screen.wait_for("0 open | 1 attempts")
+            screen.interrupt()
+            screen.wait_for("1 attempts, 1 connections opened")
+
 
 class TestPiped:
     def start(self, upstream: str, tmp_path: Path, *options: str, **env: str) -> "subprocess.Popen[str]":
@@ -306,6 +325,11 @@ class TestPiped:
         (line,) = err.splitlines()
         assert json.loads(line)["level"] == "error"
         assert "nonsense" in json.loads(line)["text"]
+
+    def test_quiet_json_has_nothing_but_errors(self, upstream: str, tmp_path: Path) -> None:
+        process = self.start(upstream, tmp_path, "--log", "json", "-q")
+        with connected(f"ws://127.0.0.1:{self.port}"):
+            assert self.end(process) == (0, "", "")
 
     def test_plain_lines_have_no_codes_of_terminals_unless_that_is_forced(self, upstream: str, tmp_path: Path) -> None:
         for env, is_coloured in (
