@@ -115,7 +115,7 @@ class Journal:
                 fields["client"], fields["connection"] = told.session.client, told.session.connection
         for name, value in told.event._asdict().items():
             fields[RENAMED.get(name, name)] = value.label if isinstance(value, Side) else value
-        return self._add(told.at, _kind(type(told.event)), fields)
+        return self._add(told.at, kind_of(type(told.event)), fields)
 
     def note(self, kind: str, at: int | None = None, **fields: JsonValue) -> None:
         """Record something about the proxy's surroundings that is no event of a connection."""
@@ -253,7 +253,8 @@ def _encode(record: Record) -> str:
     return json.dumps(record, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
-def _kind(event: type[Event]) -> str:
+def kind_of(event: type[Event]) -> str:
+    """How an event is called in records."""
     kind = _KINDS.get(event)
     if kind is None:
         kind = _KINDS[event] = _WORD.sub("_", event.__name__).lower()
@@ -267,7 +268,7 @@ def kinds() -> list[str]:
 
 def event_types() -> dict[str, type[Event]]:
     """The event of each of these kinds."""
-    return {_kind(event): event for event in get_args(Event)}
+    return {kind_of(event): event for event in get_args(Event)}
 
 
 _KINDS: dict[type[Event], str] = {}

@@ -32,6 +32,7 @@ from ..profile_yaml import schema as make_schema
 from ..proxy import Address
 from ..world import Options
 from . import reference
+from .completion import attach, completion
 from .options import (
     ADDRESS,
     CLIENT_TOKEN,
@@ -42,6 +43,7 @@ from .options import (
     URL,
     Lines,
     as_given,
+    is_quiet,
     is_typed,
     loop_factory,
     option,
@@ -55,9 +57,10 @@ from .run import run
 from .secure import host_header, tls_options
 from .simulate import simulate_command
 from .sweep import sweep
-from .terminal import echo, say
+from .terminal import echo, wants_colour
 from .trouble import ExitCode, Trouble
 from .verify import verify
+from .voice import voice_of
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
@@ -70,8 +73,7 @@ _OF_KUBERNETES = re.compile(r"CHAOSPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Hurt WebSocket connections on purpose; invisible until a profile says so."""
-    if os.environ.get("NO_COLOR"):
-        context.color = False
+    context.color = wants_colour()
 
 
 @cli.command("run", epilog=ENVIRONMENT)
@@ -106,6 +108,14 @@ def cli(context: click.Context) -> None:
 )
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--check-upstream", is_flag=True, help="Exit 3 if the server can't be reached now.")
+@option(
+    "--log",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    help="How to say what happens, on stderr: in lines for people, or as JSON lines for a log collector.",
+)
+@option("--no-live", is_flag=True, help="On a terminal: no live line for each connection, just the lines that stay.")
 @option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.pass_context
@@ -116,12 +126,16 @@ def run_command(context: click.Context, /, **given: Any) -> int:
     ends at once, exit 130 or 143. Other exit codes: 2 usage or profile, 3 server unreachable, 4 port busy, 70 internal
     error.
     """
-    speak = (lambda line: None) if given["quiet"] else say
-    for warning in _unknown_variables():
-        speak(warning)
-    settings = _settings(context, given)
-    with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
-        return runner.run(run(settings, speak))
+    voice = voice_of(given["log"], is_quiet=is_quiet(context, given))
+    try:
+        for warning in _unknown_variables():
+            voice(warning)
+        settings = _settings(context, given)
+        with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
+            return runner.run(run(settings, voice, is_live=not (given["no_live"] or given["quiet"])))
+    except Trouble as trouble:
+        voice.fail(str(trouble))
+        return trouble.code
 
 
 def _settings(context: click.Context, given: dict[str, Any]) -> Settings:
@@ -303,6 +317,8 @@ cli.add_command(verify)
 cli.add_command(simulate_command)
 cli.add_command(replay_command)
 cli.add_command(report_command)
+cli.add_command(completion)
+attach(cli)
 
 
 def main() -> None:

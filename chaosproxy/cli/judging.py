@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import monotonic_ns
 from typing import NamedTuple
@@ -15,12 +14,13 @@ from ..stage import Stage
 from ..units import SECOND
 from ..verdict import Row, Verdict
 from .place import Place, Variable, environment
-from .premises import Settings, check_upstream, prepare
+from .premises import Say, Settings, check_upstream, prepare
 from .process import Command, wait_at_most
 from .reports import Reports
 from .show import Show
-from .terminal import say
+from .terminal import say, silent
 from .trouble import ExitCode, Trouble
+from .voice import Plain, Quiet, Voice
 
 LOOK_S = 0.1  # how often it is judged while it runs
 LOOK_SHARE = 10  # so many times as long as a look the next one waits
@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     command_stdout: int | None  # where what the command says goes, if not to our stdout
     stops_with_command: bool
     upstream_wait_s: float
+    say: Say = say
 
 
 async def play_all(plan: Plan, reports: Reports) -> int:
@@ -47,7 +48,7 @@ async def play_all(plan: Plan, reports: Reports) -> int:
     has_timed_out = False
     is_first = True
     for settings in plan.settings:
-        fence, security = await prepare(settings, say if is_first else _silent)
+        fence, security = await prepare(settings, plan.say if is_first else silent)
         if is_first:
             await _await_upstream(plan, settings, security.upstream)
         is_first = False
@@ -87,7 +88,7 @@ async def _await_upstream(plan: Plan, settings: Settings, security: ssl.SSLConte
             if asyncio.get_running_loop().time() + UPSTREAM_PAUSE_S > deadline:
                 raise
             if not has_said:
-                say(f"waiting for {settings.upstream}: {trouble}")
+                plan.say(f"waiting for {settings.upstream}: {trouble}")
                 has_said = True
             await asyncio.sleep(UPSTREAM_PAUSE_S)
 
@@ -117,7 +118,7 @@ class _Run:
                         Command(self._plan.command, self._environment(), stdout=self._plan.command_stdout)
                     )
                 else:
-                    say(f"waiting for clients at {self._place.url}")
+                    self._plan.say(f"waiting for clients at {self._place.url}")
                 verdict = await self._watch(command)
                 rows += verdict.rows
                 if command:
@@ -192,9 +193,5 @@ def pause_after(took: int) -> float:
     return max(LOOK_S, LOOK_SHARE * took / SECOND)
 
 
-def _speaker(settings: Settings) -> Callable[[str], None]:
-    return say if settings.is_verbose else _silent
-
-
-def _silent(line: str) -> None:
-    pass
+def _speaker(settings: Settings) -> Voice:
+    return Plain() if settings.is_verbose else Quiet()

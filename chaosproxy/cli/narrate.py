@@ -43,6 +43,7 @@ from ..events import (
     Unjudged,
     Unsubscribed,
 )
+from ..journal import kind_of
 from ..opening import PLAINTEXT
 from ..problems import escape
 from ..session import Session
@@ -89,6 +90,22 @@ class Line(NamedTuple):
     is_warning: bool = False
 
 
+class Said(NamedTuple):
+    """A line with its time and what it is about; as text, it is the line that people read."""
+
+    at: int  # since the start
+    text: str
+    event: str = ""
+    attempt: int | None = None
+    connection: int = 0
+    client: str | None = None
+    is_detail: bool = False
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.at / SECOND:9.3f}  {self.text}"
+
+
 class Narrator:
     """Turns what is told into lines. At most LINES_PER_SECOND_MAX of a second are shown; the rest is counted."""
 
@@ -109,14 +126,19 @@ class Narrator:
         self._lines = 0
         self._left_out = 0
 
-    def tell(self, told: Told) -> list[str]:
-        """The lines to print for one event."""
-        shown: list[str] = []
-        second = (told.at - self._started_at) // SECOND
+    def tell(self, told: Told) -> list[Said]:
+        """What to say of one event."""
+        shown: list[Said] = []
+        at = told.at - self._started_at
+        second = at // SECOND
         if second != self._second:
             if self._left_out:
-                shown.append(f"{self._offset(told.at)}  … {self._left_out} more lines (the journal has them all)")
+                shown.append(Said(at, f"… {self._left_out} more lines (the journal has them all)"))
             self._second, self._lines, self._left_out = second, 0, 0
+        about = Said(at, "", kind_of(type(told.event)))
+        if told.session:
+            session = told.session
+            about = about._replace(attempt=session.number, connection=session.connection, client=session.client)
         for line in self._lines_of(told):
             if line.is_detail and not self._is_verbose:
                 continue
@@ -124,11 +146,8 @@ class Narrator:
                 self._left_out += 1
                 continue
             self._lines += 1
-            shown.append(f"{self._offset(told.at)}  {line.text}")
+            shown.append(about._replace(text=line.text, is_detail=line.is_detail, is_warning=line.is_warning))
         return shown
-
-    def _offset(self, at: int) -> str:
-        return f"{(at - self._started_at) / SECOND:9.3f}"
 
     def _lines_of(self, told: Told) -> Iterator[Line]:
         session, event = told.session, told.event

@@ -65,6 +65,18 @@ def as_given(context: click.Context, name: str) -> str:
     return parameter.opts[0] if is_typed(context, name) else str(parameter.envvar)
 
 
+def is_quiet(context: click.Context, given: dict[str, Any]) -> bool:
+    """Whether to say less. Where one of --quiet and --verbose stands in a variable, the one that is typed counts."""
+    if not (given["quiet"] and given["verbose"]):
+        return bool(given["quiet"])
+    typed = [name for name in ("quiet", "verbose") if is_typed(context, name)]
+    if len(typed) != 1:
+        names = " and ".join(as_given(context, name) for name in ("quiet", "verbose"))
+        raise click.UsageError(f"expected one of --quiet and --verbose, got {names}")
+    given["quiet"], given["verbose"] = typed == ["quiet"], typed == ["verbose"]
+    return bool(given["quiet"])
+
+
 def loop_factory(name: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
     """The event loop of this name, or the best there is. Raise Trouble where it is not installed."""
     if name == "asyncio":

@@ -13,12 +13,13 @@ from ..replay import BadRecording, Difference, replay, setting_of
 from ..script import Outcome, Script, ScriptedWorld
 from ..sockets import Upstream
 from ..world import Options, World
-from .options import ADDRESS, DURATION, ENVIRONMENT, URL, loop_factory, option, server_options
-from .premises import Say, Settings
+from .options import ADDRESS, DURATION, ENVIRONMENT, URL, is_quiet, loop_factory, option, server_options
+from .premises import Settings
 from .run import run
 from .secure import host_header, tls_options
-from .terminal import echo, say
+from .terminal import echo
 from .trouble import ExitCode, Trouble
+from .voice import Plain, Quiet
 
 LINES_MAX = 20
 
@@ -31,7 +32,8 @@ LINES_MAX = 20
 @option("--grace", type=DURATION, default="10s", show_default=True, help="How long to drain after SIGTERM or Ctrl-C.")
 @option("--quiet", "-q", is_flag=True, help="Say nothing but the result, and errors.")
 @option("--verbose", "-v", is_flag=True, help="Say more.")
-def replay_command(**given: Any) -> int:
+@click.pass_context
+def replay_command(context: click.Context, /, **given: Any) -> int:
     """Repeat the run of a journal.
 
     Without --upstream: feed what was received (run --journal --journal-bytes) into the proxy's core once more, in
@@ -43,6 +45,7 @@ def replay_command(**given: Any) -> int:
 
     A journal that can't be used, or is cut short: exit 2.
     """
+    is_quiet(context, given)  # or both, which is a mistake
     header, records = _read(given["journal"])
     try:
         if given["upstream"] is None:
@@ -116,9 +119,9 @@ def _with_new_traffic(header: Record, records: list[Record], given: dict[str, An
         is_verbose=given["verbose"],
         make_world=make_world,
     )
-    speak: Say = (lambda line: None) if given["quiet"] else say
+    voice = Quiet() if given["quiet"] else Plain()
     with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
-        code = runner.run(run(settings, speak))
+        code = runner.run(run(settings, voice))
     outcome = worlds[-1].outcome
     for line in _of_outcome(outcome, script):
         echo(line)

@@ -4,18 +4,20 @@ import asyncio
 import gc
 import signal
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from ..proxy import Proxy
 from .greeting import no_client_yet
+from .live import living, may_live
 from .premises import Say, Settings, prepare
 from .show import Show
 from .trouble import ExitCode
+from .voice import Plain, Voice
 
 NO_CLIENT_S = 10
 
 
-async def run(settings: Settings, say: Say) -> int:
+async def run(settings: Settings, say: Voice, *, is_live: bool = False) -> int:
     """Run until a signal; return the exit code. Raise Trouble where it can't start."""
     signals = _Signals()
     signals.listen()
@@ -29,10 +31,11 @@ async def run(settings: Settings, say: Say) -> int:
         gc.freeze()
         show.greet()
         reminder = asyncio.get_running_loop().call_later(NO_CLIENT_S, _remind, show, say)
-        await signals.first.wait()
-        reminder.cancel()
-        show.stage.note_end()
-        return await _drain(show, signals, settings.grace_s, say)
+        with living(show.stage, say) if is_live and isinstance(say, Plain) and may_live(settings) else nullcontext():
+            await signals.first.wait()
+            reminder.cancel()
+            show.stage.note_end()
+            return await _drain(show, signals, settings.grace_s, say)
     finally:
         await show.stop()
 

@@ -19,19 +19,20 @@ from ..stage import Stage
 from ..world import Told
 from .greeting import greeting, trust
 from .narrate import Narrator
-from .premises import Fence, Say, Settings
+from .premises import Fence, Settings
 from .session_grounds import SessionGrounds
 from .trouble import ExitCode, Trouble
+from .voice import Voice
 
 
 class Show:
     """A stage as the command line sets it up."""
 
     def __init__(
-        self, settings: Settings, fence: Fence, security: Security, say: Say, *, is_judged: bool = False
+        self, settings: Settings, fence: Fence, security: Security, voice: Voice, *, is_judged: bool = False
     ) -> None:
         self._settings = settings
-        self._say = say
+        self._voice = voice
         self._narrator = Narrator(settings.upstream, monotonic_ns(), settings.is_verbose, self._has_message_rules)
         self.stage = Stage(
             settings.upstream,
@@ -43,7 +44,7 @@ class Show:
             records_bytes=settings.records_bytes,
             make_world=settings.make_world,
             file=_open_journal(settings.journal) if settings.journal is not None else None,
-            on_trouble=lambda problem: say(f"warning: {problem}"),
+            on_trouble=lambda problem: voice(f"warning: {problem}"),
         )
         self.proxy = self.stage.proxy
         self._metrics = Metrics(self.stage.journal)
@@ -112,14 +113,23 @@ class Show:
             # A fragment is sent to nobody. Only a token that we made up is told: others are known to who set them.
             page = f"{where}/#token={self._token}" if self._token else f"{where}/"
             where += f", token {self._token}" if self._token else ""
-        seed = self.proxy.world.seed
-        for line in greeting(
+        seed, ca = self.proxy.world.seed, self.proxy.security.ca if settings.tls.is_developing else None
+        lines = greeting(
             settings.upstream, self.proxy.address, where, settings.profile, seed, settings.tls, script, page
-        ):
-            self._say(line)
-        if settings.tls.is_developing and self.proxy.security.ca:
-            for line in trust(self.proxy.security.ca):
-                self._say(line)
+        )
+        facts = {
+            "address": str(self.proxy.address),
+            "upstream": str(settings.upstream),
+            "control": self.control_url or None,
+            "page": page or None,
+            "token": self._token or None,
+            "script": script or None,
+            "profile": settings.profile.name or None,
+            "digest": settings.profile.digest,
+            "seed": seed,
+            "ca": str(ca) if ca else None,
+        }
+        self._voice.greet([*lines, *(trust(ca) if ca else ())], facts)
 
     async def drain(self, grace_s: float) -> None:
         """Say goodbye to the clients of all proxies, and end what is left after the grace time."""
@@ -134,8 +144,8 @@ class Show:
         return any(rule.acts_on_messages for rule in self.proxy.world.active_rules)
 
     def _narrate(self, told: Told) -> None:
-        for line in self._narrator.tell(told):
-            self._say(line)
+        for said in self._narrator.tell(told):
+            self._voice.narrate(said)
 
 
 def _open_journal(path: str) -> Sink:

@@ -1,6 +1,7 @@
 """The verb `sweep`: how a client takes each ending of its connection. A fresh proxy and a fresh command for each."""
 
 import asyncio
+import io
 import json
 import os
 import sys
@@ -24,10 +25,10 @@ from ..units import SECOND
 from ..world import Options, Told
 from .options import DURATION, ENVIRONMENT, URL, Reader, loop_factory, option, server_options
 from .place import Place, Variable, env_option, environment
-from .premises import Fence, check_upstream
+from .premises import Fence, Say, check_upstream
 from .process import Command, unless_interrupted, wait_at_most
 from .secure import TlsOptions, host_header, make_security, tls_options, warnings
-from .terminal import echo, say
+from .terminal import echo, say, silent
 from .trouble import ExitCode, Trouble
 
 JOBS = 8
@@ -53,6 +54,7 @@ _ONLY = Reader("choice", parse_only)
 @option("--start", type=DURATION, default="15s", show_default=True, help="How long the command may take to connect.")
 @option("--jobs", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Commands at a time.")
 @option("--json", "json_file", metavar="FILE|-", help="Write all of it as JSON; to stdout in place of the table.")
+@option("--quiet", "-q", is_flag=True, help="Say nothing but the table, and errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def sweep(**given: Any) -> int:
     """Try every way a connection can end on a client, and tell what it does.
@@ -89,6 +91,7 @@ def sweep(**given: Any) -> int:
         span=int(given["watch"] * SECOND),
         jobs=given["jobs"],
         json_file=given["json_file"],
+        say=silent if given["quiet"] else say,
     )
     environment(Place.of(LOOPBACK), settings.variables)  # what can't be filled in is told before anything runs
     with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
@@ -109,6 +112,7 @@ class Settings(NamedTuple):
     span: int
     jobs: int
     json_file: str | None
+    say: Say
 
 
 class _Watching(Protocol):
@@ -129,7 +133,7 @@ async def _sweep(settings: Settings, chosen: Sequence[Case]) -> int:
     except CertificateTrouble as trouble:
         raise Trouble(str(trouble), ExitCode.USAGE) from None
     for warning in warnings(settings.tls, settings.upstream, security):
-        say(warning)
+        settings.say(warning)
     await asyncio.to_thread(check_upstream, settings.upstream, security.upstream)
     with _opened(settings.json_file) as file:
         stage = _Stage(settings, security)
@@ -142,8 +146,10 @@ async def _sweep(settings: Settings, chosen: Sequence[Case]) -> int:
             echo(line)
     kinds = {finding.reaction.kind for finding in findings}
     if Kind.GIVES_UP in kinds:
-        say("")
-        say(f"A client that pauses for more than {settings.span / SECOND:g} s looks as if it gave up: see --watch.")
+        settings.say("")
+        settings.say(
+            f"A client that pauses for more than {settings.span / SECOND:g} s looks as if it gave up: see --watch."
+        )
     return ExitCode.FAILED if Kind.NEVER in kinds else ExitCode.OK
 
 
@@ -183,7 +189,8 @@ class _Stage:
                 failures.extend(told)
                 progress.update(1)
 
-        with click.progressbar(length=len(chosen), label=label, file=sys.stderr, show_eta=False) as progress:
+        shown = io.StringIO() if self._settings.say is silent else sys.stderr
+        with click.progressbar(length=len(chosen), label=label, file=shown, show_eta=False) as progress:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._settings.jobs):

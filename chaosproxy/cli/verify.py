@@ -12,13 +12,25 @@ from ..problems import BadProfile, render
 from ..profile import Profile
 from ..world import Options
 from .judging import Plan, play_all
-from .options import ADDRESS, CONTROL_ADDRESS, DURATION, ENVIRONMENT, URL, Lines, loop_factory, option, server_options
+from .options import (
+    ADDRESS,
+    CONTROL_ADDRESS,
+    DURATION,
+    ENVIRONMENT,
+    URL,
+    Lines,
+    is_quiet,
+    loop_factory,
+    option,
+    server_options,
+)
 from .place import env_option
 from .premises import Settings
 from .process import unless_interrupted
 from .profile_choice import NoProfile, by_name_or_file
 from .reports import Reports
 from .secure import host_header, tls_options
+from .terminal import say, silent
 from .trouble import ExitCode, Trouble
 
 STDERR = 2  # the descriptor; the command's stdout goes there where the report takes ours
@@ -72,6 +84,7 @@ class _Verify(click.Command):
 @option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
 @option("--html", metavar="FILE", help="Write all runs with their lanes as one HTML file that opens without a network.")
 @option("--json", "json_file", metavar="FILE|-", help="Write all of it as JSON; - leaves stdout to it alone.")
+@option("--quiet", "-q", is_flag=True, help="Say nothing but the verdict, and errors.")
 @option("--verbose", "-v", is_flag=True, help="Say what happens, as `run` does; draw the lanes of each run.")
 @click.pass_context
 def verify(context: click.Context, /, **given: Any) -> int:
@@ -89,7 +102,8 @@ def verify(context: click.Context, /, **given: Any) -> int:
             "which profile? For example: chaosproxy verify brief-interruption --upstream "
             f"{given['upstream']} -- node client.js"
         )
-    plan = _plan(given, command)
+    quiet = is_quiet(context, given)
+    plan = _plan(given, command)._replace(say=silent if quiet else say)
     reports = Reports(given)
     with asyncio.Runner(loop_factory=loop_factory(given["loop"])) as runner:
         return runner.run(unless_interrupted(play_all(plan, reports)))

@@ -18,6 +18,7 @@ import pytest
 
 from chaosproxy import library
 from chaosproxy.faults import FAULTS
+from tests.cli.screen import Screen
 
 CHAOSPROXY = [sys.executable, "-m", "chaosproxy"]
 PATIENCE_S = 20
@@ -335,3 +336,57 @@ class TestRun:
                 process.send_signal(signal.SIGINT)
                 assert process.wait(PATIENCE_S) == 130
                 server.close()
+
+
+class TestQuietAndVerbose:
+    @pytest.mark.parametrize(
+        "verb", [["run", "ws://127.0.0.1:9"], ["verify", "hang", "--upstream", "ws://127.0.0.1:9"]]
+    )
+    def test_both_are_a_mistake(self, verb: list[str]) -> None:
+        ran = chaosproxy(*verb, "-q", "-v")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.endswith("Error: expected one of --quiet and --verbose, got --quiet and --verbose\n")
+
+    def test_the_one_that_is_typed_counts_more_than_a_variable(self) -> None:
+        arguments = ["run", "ws://127.0.0.1:9", "--check-upstream", "--upstream-insecure"]
+        ran = chaosproxy(*arguments, "-q", env={"CHAOSPROXY_VERBOSE": "1", "CHAOSPROXY_NONE": "x"})
+        assert ran.code == 3
+        (line,) = ran.err.splitlines()
+        assert line.startswith("chaosproxy: the upstream 127.0.0.1:9 can't be reached")
+        ran = chaosproxy(*arguments, "-v", env={"CHAOSPROXY_QUIET": "1", "CHAOSPROXY_NONE": "x"})
+        assert "warning: CHAOSPROXY_NONE" in ran.err
+
+    def test_verify_and_sweep_say_nothing_but_what_they_found(self) -> None:
+        server = "ws://127.0.0.1:9"
+        ran = chaosproxy("verify", "hang", "--upstream", server, "--upstream-wait", "1s", "-q")
+        assert (ran.code, ran.out) == (3, "")
+        assert len(ran.err.splitlines()) == 1
+        assert ran.err.startswith("chaosproxy: ")
+
+
+class TestColour:
+    @pytest.mark.parametrize(
+        ("env", "is_coloured"),
+        [
+            ({}, False),
+            ({"CLICOLOR_FORCE": "1"}, True),
+            ({"FORCE_COLOR": "0"}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ],
+    )
+    def test_the_usual_variables_are_heeded_where_there_is_no_terminal(
+        self, env: dict[str, str], is_coloured: bool
+    ) -> None:
+        ran = chaosproxy("run", "ws://127.0.0.1:9", "--check-upstream", env={"CHAOSPROXY_NONE": "x", **env})
+        assert ("\x1b[33m" in ran.err) == is_coloured
+
+    @pytest.mark.parametrize(
+        ("env", "is_coloured"),
+        [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"CLICOLOR": "0"}, False)],
+    )
+    def test_and_where_there_is_one(self, env: dict[str, str], is_coloured: bool) -> None:
+        with Screen(
+            [*CHAOSPROXY, "run", "ws://127.0.0.1:9", "--check-upstream"], env={"CHAOSPROXY_NONE": "x", **env}
+        ) as screen:
+            assert screen.wait_end() == 3
+            assert (b"\x1b[33m" in screen.raw) == is_coloured

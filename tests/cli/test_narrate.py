@@ -54,12 +54,12 @@ def lines(
 ) -> list[str]:
     narrator = Narrator(UPSTREAM, 0, is_verbose, lambda: has_message_rules)
     told = [Told(int(at * SECOND), where, event) for where, event in happened]
-    return [line[OFFSET_WIDTH:] for item in told for line in narrator.tell(item)]
+    return [str(said)[OFFSET_WIDTH:] for item in told for said in narrator.tell(item)]
 
 
 def test_a_line_has_its_time_in_seconds() -> None:
     (line,) = Narrator(UPSTREAM, SECOND).tell(Told(3 * SECOND // 2, None, PhaseEntered("outage", 2, "time")))
-    assert line == "    0.500  phase outage (time)"
+    assert str(line) == "    0.500  phase outage (time)"
 
 
 def test_a_connection_tells_its_story_in_plain_words() -> None:
@@ -180,7 +180,7 @@ def test_clients_of_a_tcp_upstream_that_is_down_are_reset() -> None:
     redis = Upstream(Address("redis", 6379), "tcp")
     told = Told(SECOND, session(1, 1), Dialled("redis:6379: connection refused"))
     (_, warning) = Narrator(redis, 0).tell(told)
-    assert "warning: clients are reset until redis:6379 is there" in warning
+    assert "warning: clients are reset until redis:6379 is there" in warning.text
 
 
 def test_a_flood_is_cut_and_counted() -> None:
@@ -188,5 +188,5 @@ def test_a_flood_is_cut_and_counted() -> None:
     flood = [line for _ in range(500) for line in narrator.tell(Told(0, session(1, 1), Opened("")))]
     after = narrator.tell(Told(SECOND, None, Listening(True, "time")))
     assert len(flood) == narrate.LINES_PER_SECOND_MAX
-    assert after[0].endswith(f"… {500 - narrate.LINES_PER_SECOND_MAX} more lines (the journal has them all)")
-    assert after[1].endswith("listening again (time)")
+    assert str(after[0]).endswith(f"… {500 - narrate.LINES_PER_SECOND_MAX} more lines (the journal has them all)")
+    assert str(after[1]).endswith("listening again (time)")

@@ -12,6 +12,7 @@ from chaosproxy.cli.run import _remind
 from chaosproxy.cli.secure import TlsOptions, host_header
 from chaosproxy.cli.session_grounds import SessionGrounds
 from chaosproxy.cli.show import Show
+from chaosproxy.cli.voice import Plain
 from chaosproxy.control.orders import Refused
 from chaosproxy.control.room import Kind
 from chaosproxy.control.room_order import read_session
@@ -110,7 +111,9 @@ def test_nobody_is_reminded_of_clients_that_come_to_sessions() -> None:
         said: list[str] = []
         settings = settings_before(LOCAL)
         fence = await Fence.around(settings.upstream.address, owns_server=False)
-        show = Show(settings, fence, PLAIN, said.append)
+        voice = Plain()
+        voice.print = said.append
+        show = Show(settings, fence, PLAIN, voice)
         await show.start()
         try:
             del said[:]
