@@ -113,8 +113,8 @@ def test_one_that_does_not_fails_by_name_with_the_records_that_show_it(upstream:
     assert any(line.startswith("  FAIL  attempts_at_least: 2") and line.endswith("1 attempt") for line in lines)
     assert sum(line.startswith("  FAIL") for line in lines) == 2
     # Where exactly in its row something begins, depends on how long the client took to ask.
-    assert any(re.match(r"phases +│.*│cut─", line) for line in lines)
-    assert any(re.match(r"client +·*─+×RST$", line) for line in lines)
+    assert any(re.match(r"phases +│.*│c", line) for line in lines)
+    assert any(re.match(r"client +[·─▼]+×", line) for line in lines)
 
 
 def test_the_commands_exit_code_is_a_row_of_its_own(upstream: str, place: Path) -> None:
