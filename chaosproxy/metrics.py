@@ -77,7 +77,6 @@ class Metrics(Collector):
         self._clock = clock
         self._clients: list[Clients] = []
         self._proxies: list[Proxy] = []
-        self._profiles: list[dict[str, str]] = []
         self._handshakes = Handshakes()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -86,9 +85,7 @@ class Metrics(Collector):
         """Include a proxy from now on, and what is known of its clients."""
         if clients:
             self._clients.append(clients)
-        profile = proxy.world.profile
         self._proxies.append(proxy)
-        self._profiles.append({"profile": profile.name, "digest": profile.digest, "seed": str(proxy.world.seed)})
 
     def tell(self, told: Told) -> None:
         self._handshakes.tell(told)
@@ -141,7 +138,9 @@ class Metrics(Collector):
         family = InfoMetricFamily(
             "chaosproxy_profile", "Which profile is played.", labels=["profile", "digest", "seed"]
         )
-        for labels in {tuple(profile.values()): None for profile in self._profiles}:
+        worlds = [proxy.world for proxy in self._proxies]
+        played = dict.fromkeys((world.profile.name, world.profile.digest, str(world.seed)) for world in worlds)
+        for labels in played:
             family.add_metric(labels, {})
         return family
 

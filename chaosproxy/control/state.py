@@ -1,7 +1,7 @@
 """What is going on, as JSON: phase, rules, connections, clients, counters, the verdict."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from pydantic import JsonValue
@@ -24,8 +24,8 @@ Json = dict[str, JsonValue]
 def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
     """Everything a page or a test wants to know at once."""
     world = proxy.world
-    shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
     live = {rule.id for rule in world.live_rules}
+    shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
     return {
         "profile": {"name": world.profile.name, "digest": world.profile.digest},
         "seed": world.seed,
@@ -34,7 +34,7 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> Json:
         "listening": world.is_listening,
         "draining": world.is_draining,
         "phase": tell_phase(world, now),
-        "rules": [tell_rule(rule) | {"live": rule.id in live} for rule in world.active_rules],
+        "rules": [tell_rule(rule) | _tell_live(rule, live, world) for rule in world.active_rules],
         "connections": [tell_connection(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
         "clients": [_tell_client(seen, now) for seen in clients.seen()],
@@ -111,6 +111,13 @@ def tell_rule(rule: BoundRule) -> Json:
     fault = rule.fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"id": rule.id, rule.fault.name: fault, "when": when}
+
+
+def _tell_live(rule: BoundRule, live: Collection[str], world: World) -> Json:
+    """Whether a rule was added by hand, and where it acts on some connections only, on which attempts."""
+    attempts = world.attempts_of(rule.id)
+    told: Json = {"live": rule.id in live}
+    return told if attempts is None else told | {"connections": [*attempts]}
 
 
 def tell_connection(session: Session, now: int) -> Json:

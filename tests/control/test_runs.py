@@ -133,6 +133,8 @@ class TestPlaying:
                 assert (record["profile"], record["seed"]) == ("other", 9)
                 assert load_profile(record["profile_in_full"]) == stage.proxy.world.profile
                 assert record["digest"] == answer.body["profile"]["digest"]
+                played = f'digest="{record["digest"]}",profile="other",seed="9"'
+                assert f"chaosproxy_profile_info{{{played}}} 1.0" in (await stage.ask("GET", "/metrics")).body
 
         run(story())
 
