@@ -118,6 +118,23 @@ class TestReset:
 
         run(story())
 
+    def test_what_one_waits_for_is_counted_anew(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(STEPPED) as stage, stage.client() as client:
+                await echoes(client)
+                await stage.ask("POST", "/api/marks", {"name": "seen"})
+                for name in ("phase:calm", "struck:latency", "opened", "mark:seen"):
+                    path = f"/api/wait?for={name}&timeout=1ms"
+                    assert (await stage.ask("GET", path)).status == 200
+                    await stage.ask("POST", "/api/reset", {})
+                    assert (await stage.ask("GET", path)).body["there"] == 0, name
+                    async with stage.client() as other:
+                        await echoes(other)
+                        await stage.ask("POST", "/api/marks", {"name": "seen"})
+                        assert (await stage.ask("GET", f"/api/wait?for={name}")).body["there"] >= 1
+
+        run(story())
+
 
 class TestPlaying:
     def test_another_profile_hits_connections_that_are_open(self, run: Run) -> None:
