@@ -96,6 +96,11 @@ class InForce(ABC):
     def live_rules(self) -> list[BoundRule]:
         return [live.rule for live in self._live.values()]
 
+    def attempts_of(self, rule_id: str) -> list[int] | None:
+        """The attempts on which a live rule acts; None where it acts on all."""
+        live = self._live.get(rule_id)
+        return None if live is None or live.only is None else sorted(live.only)
+
     @property
     def active_rules(self) -> list[BoundRule]:
         return [active.rule for active in self._active.values()]

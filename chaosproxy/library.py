@@ -39,6 +39,7 @@ def text(name: str) -> str:
     return _texts()[name]
 
 
+@cache
 def load(name: str) -> Profile:
     """A shipped profile. Raises UnknownProfile."""
     return load_yaml(text(name), f"{name}.yaml")

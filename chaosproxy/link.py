@@ -24,6 +24,7 @@ class Link:
         "_place",
         "_seed",
         "_since",
+        "acts_on_connections",
         "dice",
         "has_acted",
         "is_chosen",
@@ -50,6 +51,8 @@ class Link:
         self.when = rule.when.joined_by(rule.fault.conditions())
         self._seed, self._place, self._since = seed, (rule.id, *place), since
         self._pacers: dict[Side, Pacer] = {} if shared is None else shared
+        # Whether the fault acts on a whole connection, with no message being named. Asked for again and again.
+        self.acts_on_connections = rule.fault.effect() is not None and not self.when.names_messages
         self.is_pacing = rule.fault.is_pacing
         self.dice = [Dice(seed, (*self._place, side.label)) for side in Side]
         self.has_acted = False
@@ -66,11 +69,6 @@ class Link:
     @property
     def fault(self) -> Fault:
         return self.rule.fault
-
-    @property
-    def acts_on_connections(self) -> bool:
-        """Whether the fault acts on a whole connection, with no message being named."""
-        return self.fault.effect() is not None and not self.when.names_messages
 
     @property
     def acts_on_asking(self) -> bool:

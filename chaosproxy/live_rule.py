@@ -12,6 +12,7 @@ from .rule import Path, Rule
 from .world import World
 
 NAMED_MAX = 20
+LIVE_RULES_MAX = 250  # each is looked at for every connection
 
 
 class Against(Enum):
@@ -20,7 +21,7 @@ class Against(Enum):
     MISFIT = auto()
     """It can't act on this proxy."""
     TAKEN = auto()
-    """Its id is another rule's."""
+    """Its id is another rule's, or there is no room for it."""
     FORBIDDEN = auto()
     """It could harm a server that is somebody else's."""
 
@@ -59,6 +60,9 @@ def objections(rule: Rule, proxy: Proxy, refuses: Callable[[Rule], str | None]) 
         found.append(Objection(Against.MISFIT, lack, (rule.fault_name,)))
     if rule.id and rule.id in {other.id for other in profile.every_rule()}:
         found.append(Objection(Against.TAKEN, f"the profile has a rule {rule.id} of its own; choose another id"))
+    live = {each.id for each in proxy.world.live_rules}
+    if len(live) >= LIVE_RULES_MAX and rule.id not in live:
+        found.append(Objection(Against.TAKEN, f"{LIVE_RULES_MAX} rules have been added already; heal some of them"))
     if forbidden := refuses(rule):
         found.append(Objection(Against.FORBIDDEN, forbidden))
     return found

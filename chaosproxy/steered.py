@@ -76,6 +76,8 @@ class Steered(InForce):
             self._read_content()
         self.told.append(Told(now, None, RuleChanged(rule.id, rule.fault.name, "added")))
         self._change_rules("rule added", now, attempts)
+        if attempts is not None:
+            self._drop_idle(now)  # where all of them were gone already
         return self._take_steps()
 
     def heal(self, rule_id: str | None, now: int) -> list[Step] | None:

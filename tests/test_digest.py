@@ -191,3 +191,16 @@ def test_states_are_digested_separately_without_repeats_and_details() -> None:
     assert reporting("connecting", "connecting", "connected") == reporting("connecting", "connected")
     assert reporting("connecting").states != reporting("connected").states
     assert reporting("connecting").whole == reporting("connected").whole
+
+
+@pytest.mark.parametrize("kind", ["timeline_reset", "profile_changed"])
+def test_another_run_has_a_digest_of_its_own(kind: str) -> None:
+    before = [PHASE, opening(1), struck(1, "client"), of_proxy("phase_entered", phase="", visit=1, reason="reset")]
+    beginning = of_proxy(kind, profile="mine", digest="12ab", seed=1)
+    assert whole(*before, beginning, LATER, opening(2)) == whole(LATER, opening(2))
+    assert whole(*before, beginning, LATER, opening(2)) != whole(*before)
+
+
+def test_a_pause_is_part_of_the_story() -> None:
+    paused = [of_proxy("phase_paused", phase="outage"), of_proxy("phase_resumed", phase="outage")]
+    assert whole(PHASE, *paused, LATER) != whole(PHASE, LATER)

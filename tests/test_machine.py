@@ -273,9 +273,38 @@ class Machine(RuleBasedStateMachine):
         bound: BoundRule = bind([("", RULES[fault].model_validate({**made, "id": name}))])[0]
         self.network.add(bound, lasts)
 
+    @rule(made=RULE, name=st.sampled_from("abd"), index=st.integers(0, 5), lasts=st.sampled_from([None, SECOND]))
+    def add_rule_for_one(self, made: dict[str, object], name: str, index: int, lasts: int | None) -> None:
+        fault = next(key for key in made if key in RULES)
+        c = self.pick(index)
+        if c and fault != "refuse":
+            bound: BoundRule = bind([("", RULES[fault].model_validate({**made, "id": name}))])[0]
+            self.network.add(bound, lasts, only=[c])
+
     @rule()
     def heal(self) -> None:
         self.network.heal()
+
+    @rule(index=st.integers(0, 5))
+    def free(self, index: int) -> None:
+        if c := self.pick(index):
+            self.network.free(c)
+            assert not c.session.is_silent, "freed, and still silent"
+
+    @rule(is_paused=st.booleans())
+    def pause(self, is_paused: bool) -> None:
+        if is_paused:
+            self.network.pause()
+        else:
+            self.network.resume()
+
+    @rule(is_same=st.booleans(), made=RULE)
+    def play(self, is_same: bool, made: dict[str, object]) -> None:
+        """The profile anew, or another one."""
+        if is_same:
+            self.network.reset()
+        elif "refuse" not in made:
+            self.network.play(profile({"name": "other", "rules": [made]}, protocol="pusher", starts="launch"))
 
     @rule()
     def step(self) -> None:

@@ -223,6 +223,21 @@ class Machine(RuleBasedStateMachine):
         fault, options, when = made
         self.network.add(live_rule(fault, options, id=name, when=when), lasts)
 
+    @rule(made=RULES, index=INDEX)
+    def hurt_one(self, made: tuple[str, dict[str, Any], dict[str, Any]], index: int) -> None:
+        if talk := self.pick(index):
+            self.network.add(live_rule(made[0], made[1], id="d", when=made[2]), only=[talk.connection])
+
+    @rule(index=INDEX)
+    def free(self, index: int) -> None:
+        if talk := self.pick(index):
+            self.network.free(talk.connection)
+            assert not talk.connection.session.is_silent
+
+    @rule()
+    def reset(self) -> None:
+        self.network.reset()
+
     @rule(name=st.sampled_from(["a", "b", "c", None]))
     def heal(self, name: str | None) -> None:
         if name is None or name in {rule.id for rule in self.network.world.live_rules}:

@@ -147,6 +147,14 @@ class TestRulesOnChosenConnections:
         assert network.world.live_rules == []
         assert [event.change for event in network.events(RuleChanged)] == ["added", "healed"]
 
+    def test_a_rule_for_those_that_are_gone_has_ended_as_it_begins(self) -> None:
+        network = Network(profile())
+        first = network.open()
+        first.rst(CLIENT)
+        network.add(live_rule("half_open"), only=[first])
+        assert network.world.live_rules == network.world.active_rules == []
+        assert [event.change for event in network.events(RuleChanged)] == ["added", "healed"]
+
     def test_it_expires_by_itself(self) -> None:
         network = Network(profile())
         first = network.open()

@@ -111,6 +111,22 @@ class Machine(RuleBasedStateMachine):
         when = {"from": sender} if sender and name in ("bandwidth", "slice", "stall") else {}
         self.network.add(live_rule(name, options, id=id, when=when))
 
+    @rule(fault=FAULT, index=INDEX)
+    def add_for_one(self, fault: tuple[str, dict[str, str]], index: int) -> None:
+        if alive := self.alive():
+            self.network.add(live_rule(*fault, id="one"), only=[alive[index % len(alive)]])
+
+    @rule(index=INDEX)
+    def free(self, index: int) -> None:
+        if alive := self.alive():
+            chosen = alive[index % len(alive)]
+            self.network.free(chosen)
+            assert not chosen.session.is_silent
+
+    @rule()
+    def reset(self) -> None:
+        self.network.reset()
+
     @rule(id=st.sampled_from(["a", "b"]))
     def heal(self, id: str) -> None:
         if any(bound.id == id for bound in self.network.world.live_rules):

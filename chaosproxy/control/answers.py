@@ -20,6 +20,11 @@ RuleInForce = Annotated[
                 "id": {"type": "string"},
                 "when": {"type": "object"},
                 "live": {"type": "boolean", "description": "Whether it was added by hand."},
+                "connections": {
+                    "type": "array",
+                    "items": {"type": "integer"},
+                    "description": "The attempts on which it acts, where it was added for those alone.",
+                },
             },
             "required": ["id", "when", "live"],
         }

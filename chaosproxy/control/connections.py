@@ -159,7 +159,7 @@ def _freezing(room: Room, order: Freeze) -> BoundRule:
         if found.kind is Against.MISFIT:
             path = show_path(found.at[1:]) or "heal"
             raise Refused(422, "the order is not valid", [{"path": path, "message": found.message}])
-        raise Refused(403, found.message)
+        raise Refused(409 if found.kind is Against.TAKEN else 403, found.message)
     return bind([("live", made)])[0]
 
 

@@ -1,7 +1,7 @@
 """What is going on, as JSON: phase, rules, connections, clients, counters, the verdict."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from pydantic import JsonValue
@@ -34,8 +34,8 @@ EVIDENCE_MAX = 20  # of one row
 def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
     """Everything a page or a test wants to know at once."""
     world = proxy.world
-    shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
     live = {rule.id for rule in world.live_rules}
+    shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
     return {
         "profile": {"name": world.profile.name, "digest": world.profile.digest},
         "seed": world.seed,
@@ -44,7 +44,7 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
         "listening": world.is_listening,
         "draining": world.is_draining,
         "phase": tell_phase(world, now),
-        "rules": [tell_rule(rule, rule.id in live) for rule in world.active_rules],
+        "rules": [tell_rule(rule, rule.id in live, world.attempts_of(rule.id)) for rule in world.active_rules],
         "connections": [tell_connection(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
         "clients": [_tell_client(seen, now) for seen in clients.seen()],
@@ -115,11 +115,15 @@ def _tell_until(until: Until, world: World) -> UntilTold:
     return {"condition": condition, "wanted": wanted, "there": there}
 
 
-def tell_rule(rule: BoundRule, is_live: bool) -> RuleInForce:
-    """A rule as one would write it in a profile, with its id; the values of headers may be secrets."""
+def tell_rule(rule: BoundRule, is_live: bool, attempts: Iterable[int] | None = None) -> RuleInForce:
+    """A rule as one would write it in a profile, with its id; the values of headers may be secrets.
+
+    Where it acts on some connections only, their attempts are told as well.
+    """
     fault = rule.fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     when = rule.when.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"id": rule.id, **mask({rule.fault.name: fault, "when": when}), "live": is_live}
+    chosen: RuleInForce = {} if attempts is None else {"connections": [*attempts]}
+    return {"id": rule.id, **mask({rule.fault.name: fault, "when": when}), "live": is_live, **chosen}
 
 
 def tell_connection(session: Session, now: int) -> ConnectionTold:

@@ -1,7 +1,7 @@
 """Wait until something holds of a proxy, told by its events and never by looking again and again.
 
 What states say is counted as it stands now (so many connections are subscribed, so many clients in a state); what
-events say is counted since the proxy started, so that nobody who asks late has missed it.
+events say is counted since the proxy started, or the run began anew, so that nobody who asks late has missed it.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..events import ClientSaid, Closed, Opened, PhaseEntered, Struck
+from ..events import ClientSaid, Closed, Opened, PhaseEntered, ProfileChanged, Struck, TimelineReset
 from ..faults import FAULTS
 from ..problems import nearest, one_of, show
 from ..stage import Stage
@@ -46,6 +46,7 @@ class Waits:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._counts: Counter[str] = Counter()
+        self._struck_before: Counter[str] = Counter()  # by faults, in runs that are over
         self._waiting: dict[asyncio.Future[int], Condition] = {}
         stage.listeners.append(self.hear)
 
@@ -55,6 +56,9 @@ class Waits:
 
     def hear(self, told: Told) -> None:
         """Something happened."""
+        if isinstance(told.event, ProfileChanged | TimelineReset):
+            self._counts.clear()
+            self._struck_before = Counter(self._stage.proxy.world.tally.strikes)
         for name in _names_of(told):
             if name in self._counts or not name.startswith("mark:") or len(self._counts) < MARKS_MAX:
                 self._counts[name] += 1
@@ -128,7 +132,7 @@ class Waits:
     def _strikes(self, name: str) -> Callable[[], int]:
         world = self._stage.proxy.world
         if name in FAULTS:
-            return lambda: world.tally.strikes.get(name, 0)
+            return lambda: world.tally.strikes.get(name, 0) - self._struck_before[name]
         bound = [rule for phase in world.profile.phases or (None,) for rule in world.profile.bound_rules(phase)]
         known = {rule.id for rule in (*bound, *world.live_rules)}
         if not self._counts[f"struck:{name}"]:

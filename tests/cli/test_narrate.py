@@ -22,12 +22,16 @@ from chaosproxy.events import (
     Listening,
     Opened,
     PhaseEntered,
+    PhasePaused,
+    PhaseResumed,
+    ProfileChanged,
     Reported,
     Requested,
     Responded,
     Secured,
     Struck,
     Subscribed,
+    TimelineReset,
 )
 from chaosproxy.lanes import Limits
 from chaosproxy.opening import PLAINTEXT
@@ -190,3 +194,24 @@ def test_a_flood_is_cut_and_counted() -> None:
     assert len(flood) == narrate.LINES_PER_SECOND_MAX
     assert str(after[0]).endswith(f"… {500 - narrate.LINES_PER_SECOND_MAX} more lines (the journal has them all)")
     assert str(after[1]).endswith("listening again (time)")
+
+
+def test_what_is_done_to_the_timeline_by_hand_is_told() -> None:
+    assert lines(
+        (None, PhasePaused("outage")),
+        (None, PhaseResumed("outage")),
+        (None, PhasePaused("")),
+        (None, PhaseResumed("")),
+        (None, PhaseEntered("", 2, "reset")),
+        (None, TimelineReset("mine")),
+        (None, ProfileChanged("", "12ab", 7, {"version": 1})),
+        is_verbose=True,
+    ) == [
+        "phase outage is paused",
+        "phase outage goes on",
+        "the timeline is paused",
+        "the timeline goes on",
+        "the phase is left (reset)",
+        "reset: profile mine is played anew",
+        "profile without a name is played from here on (seed 7)",
+    ]

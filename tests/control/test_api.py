@@ -11,7 +11,7 @@ import chaosproxy.control
 from chaosproxy.control import ControlServer
 from chaosproxy.control.client_door import REPORTS_MAX
 from chaosproxy.control.room import REPORTS_AT_ONCE, Budget
-from chaosproxy.control.steering import LIVE_RULES_MAX
+from chaosproxy.live_rule import LIVE_RULES_MAX
 from chaosproxy.proxy import Address
 from chaosproxy.rule import Rule
 from chaosproxy.stage import Stage

@@ -7,6 +7,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from chaosproxy import live_rule
 from chaosproxy.profile import EMPTY, Profile
 from tests.control.conftest import Run
 from tests.control.stage import Stage, profile_of, staged
@@ -117,6 +118,8 @@ class TestFreezing:
             async with staged() as stage, stage.client() as first, stage.client() as second:
                 answer = await stage.ask("POST", "/api/connections/1/freeze", {})
                 assert (answer.status, answer.body) == (200, {"attempt": 1, "rule": "freeze-1"})
+                (rule,) = (await stage.state())["rules"]
+                assert (rule["id"], rule["live"], rule["connections"]) == ("freeze-1", True, [1])
                 assert await is_silent(first)
                 await echoes(second)
                 assert await attempts(stage, "?silent=true") == [1]
@@ -172,6 +175,19 @@ class TestFreezing:
                 answer = await stage.ask("POST", "/api/connections/freeze", {"match": {"client": "nobody"}})
                 assert (answer.status, answer.body) == (200, {"attempts": [], "rule": None})
                 assert (await stage.state())["rules"] == []
+
+        run(story())
+
+    def test_there_is_room_for_so_many_rules_by_hand(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(live_rule, "LIVE_RULES_MAX", 2)
+
+        async def story() -> None:
+            async with staged() as stage, stage.client(), stage.client():
+                for attempt, status in ((1, 200), (2, 200), (1, 409)):
+                    assert (await stage.ask("POST", f"/api/connections/{attempt}/freeze", {})).status == status
+                assert (await stage.ask("POST", "/api/rules", {"rule": "drop"})).status == 409
+                assert (await stage.ask("DELETE", "/api/rules/freeze-1", {})).status == 200
+                assert (await stage.ask("POST", "/api/rules", {"rule": "drop"})).status == 201
 
         run(story())
 

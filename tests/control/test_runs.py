@@ -118,6 +118,23 @@ class TestReset:
 
         run(story())
 
+    def test_what_one_waits_for_is_counted_anew(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged(STEPPED) as stage, stage.client() as client:
+                await echoes(client)
+                await stage.ask("POST", "/api/marks", {"name": "seen"})
+                for name in ("phase:calm", "struck:latency", "opened", "mark:seen"):
+                    path = f"/api/wait?for={name}&timeout=1ms"
+                    assert (await stage.ask("GET", path)).status == 200
+                    await stage.ask("POST", "/api/reset", {})
+                    assert (await stage.ask("GET", path)).body["there"] == 0, name
+                    async with stage.client() as other:
+                        await echoes(other)
+                        await stage.ask("POST", "/api/marks", {"name": "seen"})
+                        assert (await stage.ask("GET", f"/api/wait?for={name}")).body["there"] >= 1
+
+        run(story())
+
 
 class TestPlaying:
     def test_another_profile_hits_connections_that_are_open(self, run: Run) -> None:
@@ -133,6 +150,8 @@ class TestPlaying:
                 assert (record["profile"], record["seed"]) == ("other", 9)
                 assert load_profile(record["profile_in_full"]) == stage.proxy.world.profile
                 assert record["digest"] == answer.body["profile"]["digest"]
+                played = f'digest="{record["digest"]}",profile="other",seed="9"'
+                assert f"chaosproxy_profile_info{{{played}}} 1.0" in (await stage.ask("GET", "/metrics")).body
 
         run(story())
 
