@@ -382,7 +382,7 @@ class TestVerdict:
     def test_a_check_says_what_it_saw(self, chaosproxy: ChaosProxy) -> None:
         with pytest.raises(AssertionError, match="a client came  no client was seen") as failed:
             chaosproxy.check()
-        assert str(failed.value).startswith("FAILED: none, ")
+        assert str(failed.value).startswith("open: none, ")  # a client may still come
 
     @pytest.mark.chaos(PUSHER, expect=["marked: {mark: seen, within: 50ms}"], judge=False)
     def test_a_check_waits_for_what_time_decides(self, chaosproxy: ChaosProxy) -> None:
