@@ -137,8 +137,11 @@ class Fire:
         assert answer.status == status, (name, answer)
 
 
-async def is_exact(link: ClientConnection, number: int) -> bool:
-    """Whether it carries everything as it came, once what is left of before is out of the way."""
+async def is_exact(link: ClientConnection, number: int) -> bool | None:
+    """Whether it carries everything as it came, once what is left of before is out of the way.
+
+    None where it ends: a fault of before may have doomed it, such as one whose last frame one peer could not read.
+    """
     try:
         await link.send(f"end {number}")
         while await link.recv() != f"end {number}":
@@ -148,7 +151,7 @@ async def is_exact(link: ClientConnection, number: int) -> bool:
             await link.send(message)
         return [await link.recv() for _ in sent] == sent
     except WebSocketException:
-        return False
+        return None
 
 
 async def under_fire(times: int) -> None:
@@ -164,11 +167,13 @@ async def under_fire(times: int) -> None:
         assert len(old) >= BUSY * 9 // 10
         async with asyncio.timeout(60):
             exact = await asyncio.gather(*(is_exact(link, number) for number, link in enumerate(old)))
-        assert exact.count(True) == len(old)
+        assert False not in exact
+        assert exact.count(True) >= BUSY * 9 // 10, f"{exact.count(None)} have ended"
         for number in range(5):
             async with stage.client() as link:
                 assert await is_exact(link, number)
-        print(f"{fire.calls} calls, the slowest {fire.slowest[0] * 1000:.0f} ms ({fire.slowest[1]})")
+        slowest = f"{fire.slowest[0] * 1000:.0f} ms ({fire.slowest[1]})"
+        print(f"{fire.calls} calls, the slowest {slowest}; {exact.count(None)} connections ended")
 
 
 def run_on(loop: str, story: Coroutine[Any, Any, None]) -> None:
