@@ -149,7 +149,12 @@ async def is_exact(link: ClientConnection, number: int) -> bool | None:
         sent = [bytes([number % 256, each]) * (each * 200 + 1) for each in range(20)]
         for message in sent:
             await link.send(message)
-        return [await link.recv() for _ in sent] == sent
+        came: list[str | bytes] = []
+        while len(came) < len(sent):
+            message = await link.recv()
+            if not str(message).startswith("message "):  # a copy under way still comes when duplicate has healed
+                came.append(message)
+        return came == sent
     except WebSocketException:
         return None
 
