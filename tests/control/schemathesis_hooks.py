@@ -9,7 +9,10 @@ import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
 
 OPEN = ("/livez", "/readyz", "/metrics")
-HERE = {"listen": "127.0.0.1", "upstream": "ws://127.0.0.1:9"}
+HERE = {
+    "/api/sessions": {"listen": "127.0.0.1", "upstream": "ws://127.0.0.1:9"},
+    "/api/proxies": {"listen": "127.0.0.1:0", "upstream": "ws://127.0.0.1:9"},
+}
 
 
 @schemathesis.hook
@@ -21,7 +24,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, object]) -> 
         case.query = query | {"timeout": "1ms"}
     if isinstance(case.body, dict):
         # Any name would be looked up, and any address listened on.
-        for name, value in HERE.items():
+        for name, value in HERE.get(case.path, {}).items():
             if name in case.body and isinstance(case.body[name], str) and len(case.body[name]) <= 1024:
                 case.body[name] = value
 
