@@ -148,8 +148,8 @@ class Page {
     const stages = [['/api', 'main']];
     for (const each of sessions.sessions || []) stages.push([each.control, `session ${each.id} · ${each.profile || 'no profile'}`]);
     for (const each of proxies.proxies || []) {
-      const base = each.control || `/api/proxies/${encodeURIComponent(each.name)}`;
-      if (base !== '/api') stages.push([base, `proxy ${each.name} · ${each.profile && each.profile.name ? each.profile.name : each.profile || 'no profile'}`]);
+      if (each.name === 'main') continue; // it is the first one
+      stages.push([`/api/proxies/${encodeURIComponent(each.name)}`, `proxy ${each.name} · ${each.profile || 'no profile'}`]);
     }
     if (JSON.stringify(stages) === this.stagesTold) return;
     this.stagesTold = JSON.stringify(stages);
