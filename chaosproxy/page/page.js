@@ -98,7 +98,8 @@ class Page {
     const news = allNews(changes);
     this.log.take(news);
     if (!changes.isNew) this.voice.take(news);
-    const { lanes, items } = this.model.leftOut;
+    const { lanes } = this.model.leftOut;
+    const items = this.model.leftOut.items + this.model.letGoItems;
     byId('left-out').hidden = !(lanes || items);
     setText(byId('left-out'), `Let go, as there was too much: ${plural(lanes, 'lane')}, ${plural(items, 'item')}.`);
   }
