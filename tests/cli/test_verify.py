@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,8 +112,9 @@ def test_one_that_does_not_fails_by_name_with_the_records_that_show_it(upstream:
     assert lines[at + 1].split()[3] == "struck"
     assert any(line.startswith("  FAIL  attempts_at_least: 2") and line.endswith("1 attempt") for line in lines)
     assert sum(line.startswith("  FAIL") for line in lines) == 2
-    assert next(line for line in lines if line.startswith("phases ")).startswith("phases │hea")
-    assert next(line for line in lines if line.startswith("client ")).endswith("×RST")
+    # Where exactly in its row something begins, depends on how long the client took to ask.
+    assert any(re.match(r"phases +│.*│c", line) for line in lines)
+    assert any(re.match(r"client +[·─▼]+×", line) for line in lines)
 
 
 def test_the_commands_exit_code_is_a_row_of_its_own(upstream: str, place: Path) -> None:
@@ -129,7 +131,7 @@ def test_runs_that_go_alike_have_one_digest(upstream: str, place: Path) -> None:
     reports = ["--json", "out.json", "--html", "out.html"]
     ran = chaosproxy(*arguments(upstream, "--repeat", "3", *reports), *command(), cwd=place)
     assert ran.code == 0, ran.out + ran.err
-    assert "phases │" not in ran.out, "lanes are for what failed"
+    assert "\nphases " not in ran.out, "lanes are for what failed"
     assert len(runs_in((place / "out.html").read_text())) == 3
     runs = json.loads((place / "out.json").read_text())["runs"]
     assert [run["repeat"] for run in runs] == [1, 2, 3]
