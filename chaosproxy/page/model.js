@@ -49,8 +49,8 @@ class Model {
       changes.haveLanesChanged = true;
     }
     if (lane.client !== told.client || lane.row !== told.row) changes.haveLanesChanged = true;
-    const { client, row, attempt, live, path, socket_id: socketId } = told;
-    Object.assign(lane, { client, row, attempt, live, path, socketId });
+    const { client, voice, row, attempt, live, path, socket_id: socketId } = told;
+    Object.assign(lane, { client, voice, row, attempt, live, path, socketId });
     lane.revision += 1;
     changes.lanes.add(lane);
     for (const list of LISTS) this.takeList(lane[list], told[list], list, lane, changes);

@@ -338,9 +338,11 @@ def test_a_proxy_that_was_away_is_found_again_and_its_past_is_gone(tmp_path: Pat
         proxy.start()
         browser.see(LIVE)
         browser.see("!document.querySelector('.row.lane') && !document.querySelector('.empty').hidden")
-        with connect(f"{proxy.url}/app/{DEFAULT_APP.key}?protocol=7", proxy=None) as link:
-            link.recv()
-            browser.see("document.querySelector('.row.lane')")
+        # A client that names itself, where nothing tells connections apart, is seen on the wire that it has.
+        report = {"url": proxy.report_url, "client": "anna"}
+        with PusherClient(proxy.port, app=DEFAULT_APP, report=report):
+            browser.see(f"document.querySelector(\"{CLIENT}[data-state='connected'][data-wire='open']\")")
+            browser.see_text(f"{CLIENT} strong", "anna")
 
 
 FRAME_MS = 16
