@@ -6,6 +6,9 @@ needs to know no record. All times are the journal's; an item is known by the nu
 An attempt has a lane from the moment it is clear that its client wants a connection: it asks for one, or a fault or the
 proxy deals with it before that. Plain HTTP requests and probes that go without a word have none. Whose an attempt is,
 its request tells; until then it is the only client's, or that of the key "".
+
+What a client says of itself is drawn in its own lane. Where nothing tells connections apart (no `identify`), a client's
+name is no connection's key: then it is drawn where the connection is of which the client speaks.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +21,7 @@ from .journal import Record
 from .swimlanes import Item, Items, Json, Lane, Lanes
 
 ATTEMPTS_MAX = 100_000  # that are under way
+VOICES_MAX = 1000  # names under which clients speak that are no connection's key
 RULES_MAX = 100  # of which a lane remembers the last strike
 ONE_MARK = 0.25  # seconds; strikes of a rule that are closer to each other than this are one mark
 
@@ -53,6 +57,9 @@ class Picture:
         self._band: Item | None = None  # the phase that is in force
         self._in_force: dict[str, Item] = {}  # spells by rule
         self._attempts: dict[int, _Attempt] = {}  # that are under way
+        played = header.get("profile_in_full")
+        self._has_keys = not isinstance(played, dict) or bool(played.get("identify"))
+        self._voices: dict[str, Lane] = {}  # where who speaks under a name that is no key
 
     @property
     def version(self) -> int:
@@ -304,14 +311,36 @@ class Picture:
         if not record["is_late"]:
             self._enter_state(record, record["state"], record["source"])
 
-    def _enter_state(self, record: _Fields, state: str, source: str) -> None:
-        lane = self._lanes.first_of(record["client"])
-        if lane is None or (lane.state and (lane.state["state"], lane.state["source"]) == (state, source)):
-            return
-        at = record["at"]
+    def _lane_of(self, record: _Fields) -> Lane | None:
+        """Where a client speaks."""
+        client = record["client"]
+        if self._has_keys or not client or record.get("source") == "inferred":
+            return self._lanes.first_of(client)
+        attempt = self._attempts.get(record.get("attempt") or 0)
+        before = self._voices.get(client)
+        before = before if self._lanes.has(before) else None
+        lane = (attempt.lane if attempt else None) or before
+        if lane is None:
+            nobodys = self._lanes.first_of("")  # theirs who speak first, until it is known which connection they have
+            lane = nobodys if nobodys and not nobodys.voice else self._lanes.first_of(client)
+        if lane and lane is not before and (client in self._voices or len(self._voices) < VOICES_MAX):
+            if before:
+                self._end_state(before, record["at"])
+            lane.voice = client
+            self._voices[client] = lane
+        return lane
+
+    def _end_state(self, lane: Lane, at: float) -> None:
         if lane.state:
             self._lanes.put(lane, lane.states, lane.state | {"to": at})
         lane.state = None
+
+    def _enter_state(self, record: _Fields, state: str, source: str) -> None:
+        lane = self._lane_of(record)
+        if lane is None or (lane.state and (lane.state["state"], lane.state["source"]) == (state, source)):
+            return
+        at = record["at"]
+        self._end_state(lane, at)
         if state:
             lane.state = {"seq": record["seq"], "from": at, "to": None, "state": state, "source": source}
             self._lanes.put(lane, lane.states, lane.state)
@@ -320,7 +349,7 @@ class Picture:
         what, code = record["what"], record["code"]
         if what == "gone":
             self._enter_state(record, "", "reported")
-        elif what in ("mark", "error") and (lane := self._lanes.first_of(record["client"])):
+        elif what in ("mark", "error") and (lane := self._lane_of(record)):
             words = [record["detail"], "" if code is None else str(code)]
             detail = record["detail"] if what == "mark" else " ".join(word for word in ("error", *words) if word)
             self._lanes.put(lane, lane.marks, _mark("said", record, detail=detail))

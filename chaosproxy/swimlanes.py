@@ -61,6 +61,7 @@ class Lane:
         self.is_live = False
         self.freed = 0  # by which record
         self.path = self.socket_id = ""
+        self.voice = ""  # what its client calls itself, where connections have no keys
         self.wire, self.ends, self.states, self.marks = Items(), Items(), Items(), Items()
         self.state: Item | None = None  # the client's now
         self.strikes: dict[str, Item] = {}  # the last mark of each rule
@@ -73,6 +74,7 @@ class Lane:
         return {
             "id": self.id,
             "client": self.client,
+            "voice": self.voice,
             "row": self.row,
             "attempt": self.attempt,
             "live": self.is_live,
@@ -161,6 +163,10 @@ class Lanes:
             if lane := self._make(client, 0):
                 self._over[lane.id] = lane
         return lanes.lanes.get(0)
+
+    def has(self, lane: Lane | None) -> bool:
+        """Whether a lane has not been let go."""
+        return lane is not None and lane.id in self._lanes
 
     def _make(self, client: str, row: int) -> Lane | None:
         """A new lane, in the room of one that is over if need be; None where all are live."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaosproxy import swimlanes as bounds
-from chaosproxy.picture import Picture
+from chaosproxy.picture import VOICES_MAX, Picture
 
 HEADER = {"journal": 1, "started": "2026-11-25T16:00:00.000+00:00", "profile": "outage", "digest": "d1", "seed": 7}
 Told = dict[str, Any]
@@ -17,10 +17,10 @@ Told = dict[str, Any]
 class Run:
     """A run as its journal tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **header: Any) -> None:
         self.seq = 0
         self.at = 0.0
-        self.picture = Picture(HEADER, "run-1")
+        self.picture = Picture({**HEADER, **header}, "run-1")
         self.whose: dict[int, str] = {}
 
     def tell(self, event: str, **fields: Any) -> int:
@@ -57,8 +57,15 @@ class Run:
     def close(self, attempt: int, by: str = "client", how: str = "close", code: int | None = 1000) -> int:
         return self.on(attempt, "closed", by=by, how=how, code=code)
 
-    def state(self, client: str, state: str, source: str = "reported", is_late: bool = False) -> int:
-        return self.tell("client_state", client=client, state=state, source=source, is_late=is_late, attempt=None)
+    def state(
+        self,
+        client: str,
+        state: str,
+        source: str = "reported",
+        is_late: bool = False,
+        attempt: int | None = None,
+    ) -> int:
+        return self.tell("client_state", client=client, state=state, source=source, is_late=is_late, attempt=attempt)
 
     def say(self, client: str, what: str, detail: str = "", code: int | None = None) -> int:
         return self.tell("client_said", client=client, what=what, detail=detail, code=code, attempt=None)
@@ -123,6 +130,7 @@ class TestAConnection:
         assert run.lane == {
             "id": 1,
             "client": "",
+            "voice": "",
             "row": 0,
             "attempt": 12,
             "live": False,
@@ -412,6 +420,64 @@ class TestStates:
 
         assert [(each["state"], each["to"]) for each in run.lane["states"]] == [("connected", 4.0)]
         assert run.rows == [("anna", 0, None, False)]
+
+
+def states(lane: Told) -> list[tuple[str, float, float | None]]:
+    return [(each["state"], each["from"], each["to"]) for each in lane["states"]]
+
+
+class TestVoices:
+    """Clients with names, on connections that nothing tells apart."""
+
+    def test_what_a_client_says_is_drawn_in_the_lane_of_its_connection(self) -> None:
+        run = Run(profile_in_full={})
+        run.state("anna", "connecting")
+        run.open(1)
+        run.at = 1.0
+        run.state("anna", "connected", attempt=1)
+        run.say("anna", "mark", "ready")
+        run.close(1)
+        run.at = 2.0
+        run.state("anna", "connecting", attempt=1)
+
+        assert [(lane["client"], lane["voice"], lane["row"]) for lane in run.lanes] == [("", "anna", 0)]
+        assert states(run.lane) == [("connecting", 0.0, 1.0), ("connected", 1.0, 2.0), ("connecting", 2.0, None)]
+        assert [mark["detail"] for mark in run.lane["marks"]] == ["ready"]
+
+    def test_each_of_several_speaks_in_its_own_once_it_is_known_which(self) -> None:
+        run = Run(profile_in_full={})
+        run.state("anna", "connecting")
+        run.state("bert", "connecting")
+        run.open(1)
+        run.open(2)
+        run.at = 1.0
+        run.state("bert", "connected", attempt=2)
+        run.state("anna", "connected", attempt=1)
+
+        found = {(lane["client"], lane["row"]): (lane["voice"], states(lane)) for lane in run.lanes}
+        assert found == {
+            ("", 0): ("anna", [("connecting", 0.0, 1.0), ("connected", 1.0, None)]),
+            ("", 1): ("bert", [("connected", 1.0, None)]),
+            ("bert", 0): ("bert", [("connecting", 0.0, 1.0)]),
+        }
+
+    def test_where_connections_have_keys_a_name_is_one(self) -> None:
+        run = Run(profile_in_full={"identify": {"query": "user"}})
+        run.state("anna", "connecting")
+        run.open(1, "bert")
+        run.state("anna", "connected", attempt=1)
+
+        assert {lane["client"]: (lane["voice"], len(lane["states"])) for lane in run.lanes} == {
+            "anna": ("", 2),
+            "bert": ("", 0),
+        }
+
+    def test_names_without_end_are_not_all_kept(self) -> None:
+        run = Run(profile_in_full={})
+        for number in range(VOICES_MAX + 10):
+            run.state(f"client-{number}", "connecting")
+
+        assert sum(1 for lane in run.lanes if lane["voice"]) == VOICES_MAX
 
 
 class TestBesideTheLanes:

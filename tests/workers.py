@@ -5,7 +5,7 @@ pytest-xdist has marks for such groups, but version 3.8 does not see them with p
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = {"tests/interop/test_runtimes.py"}
+TOGETHER = {"tests/interop/test_page.py", "tests/interop/test_runtimes.py"}
 
 
 def unit_of(test: str) -> str:

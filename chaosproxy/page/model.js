@@ -5,6 +5,8 @@
 const LISTS = ['wire', 'ends', 'states', 'marks'];
 const LANES_MAX = 5000;
 const ITEMS_MAX = 2000; // of one list of one lane
+const ALL_ITEMS_MAX = 100_000; // the proxy keeps half as many
+const KEPT_S = [7200, 3600, 1800, 900, 300, 120, 60]; // what is over for longer is let go, if there is too much
 
 class Model {
   constructor() {
@@ -20,6 +22,8 @@ class Model {
     this.spells = new Map();
     this.lanes = new Map();
     this.leftOut = { lanes: 0, items: 0 };
+    this.count = 0; // of items in lanes
+    this.letGoItems = 0;
   }
 
   /** Take what was told; return what is new or has changed, for those who draw or speak of it. */
@@ -45,8 +49,8 @@ class Model {
       changes.haveLanesChanged = true;
     }
     if (lane.client !== told.client || lane.row !== told.row) changes.haveLanesChanged = true;
-    const { client, row, attempt, live, path, socket_id: socketId } = told;
-    Object.assign(lane, { client, row, attempt, live, path, socketId });
+    const { client, voice, row, attempt, live, path, socket_id: socketId } = told;
+    Object.assign(lane, { client, voice, row, attempt, live, path, socketId });
     lane.revision += 1;
     changes.lanes.add(lane);
     for (const list of LISTS) this.takeList(lane[list], told[list], list, lane, changes);
@@ -58,20 +62,43 @@ class Model {
   takeList(known, told, list, lane, changes) {
     for (const item of told || []) {
       changes.items.push({ lane, list, item, before: known.get(item.seq) });
+      if (lane && !known.has(item.seq)) this.count += 1;
       known.set(item.seq, item);
     }
     if (!lane && told && told.length) changes[list] = true;
     for (const seq of known.keys()) {
       if (known.size <= ITEMS_MAX) break;
       known.delete(seq);
+      if (lane) this.noteLetGo();
     }
   }
 
-  /** Keep within bounds: the oldest lanes that are over go first. */
+  noteLetGo() {
+    this.count -= 1;
+    this.letGoItems += 1;
+  }
+
+  /** Keep within bounds: what has been over for longest goes first. */
   letGo(changes) {
+    for (const kept of KEPT_S) {
+      if (this.count <= ALL_ITEMS_MAX) break;
+      for (const lane of this.lanes.values()) this.letGoBefore(lane, this.now - kept);
+    }
     for (const lane of this.lanes.values()) {
       if (this.lanes.size <= LANES_MAX) return;
-      if (!lane.live && this.lanes.delete(lane.id)) changes.haveLanesChanged = true;
+      if (lane.live) continue;
+      for (const list of LISTS) lane[list].forEach(() => this.noteLetGo());
+      this.lanes.delete(lane.id);
+      changes.haveLanesChanged = true;
+    }
+  }
+
+  letGoBefore(lane, at) {
+    for (const list of LISTS) {
+      for (const [seq, item] of lane[list]) {
+        const isOver = item.to !== null && Math.max(item.to || 0, startOf(item)) < at;
+        if (isOver && lane[list].delete(seq)) this.noteLetGo();
+      }
     }
   }
 

@@ -98,7 +98,8 @@ class Page {
     const news = allNews(changes);
     this.log.take(news);
     if (!changes.isNew) this.voice.take(news);
-    const { lanes, items } = this.model.leftOut;
+    const { lanes } = this.model.leftOut;
+    const items = this.model.leftOut.items + this.model.letGoItems;
     byId('left-out').hidden = !(lanes || items);
     setText(byId('left-out'), `Let go, as there was too much: ${plural(lanes, 'lane')}, ${plural(items, 'item')}.`);
   }
@@ -148,8 +149,8 @@ class Page {
     const stages = [['/api', 'main']];
     for (const each of sessions.sessions || []) stages.push([each.control, `session ${each.id} · ${each.profile || 'no profile'}`]);
     for (const each of proxies.proxies || []) {
-      const base = each.control || `/api/proxies/${encodeURIComponent(each.name)}`;
-      if (base !== '/api') stages.push([base, `proxy ${each.name} · ${each.profile && each.profile.name ? each.profile.name : each.profile || 'no profile'}`]);
+      if (each.name === 'main') continue; // it is the first one
+      stages.push([`/api/proxies/${encodeURIComponent(each.name)}`, `proxy ${each.name} · ${each.profile || 'no profile'}`]);
     }
     if (JSON.stringify(stages) === this.stagesTold) return;
     this.stagesTold = JSON.stringify(stages);

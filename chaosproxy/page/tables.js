@@ -45,7 +45,7 @@ class VerdictTable {
       'aria-label': `Show record ${record.seq}, ${record.event} at ${clock(record.at)}`, title: recordWords(record),
       onclick: () => this.showRecord(records, record),
     }));
-    const title = row.about ? `${row.name} ${row.about}` : row.name;
+    const title = row.about ? `${row.name} (${row.about})` : row.name;
     return el('tr', { className: row.outcome },
       el('td', {}, el('span', { className: `chip ${kind}`, textContent: `${sign} ${words}` })),
       el('th', { scope: 'row', textContent: title }),

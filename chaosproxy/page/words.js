@@ -43,6 +43,7 @@ function quantity(value) {
 }
 
 const laneName = (lane) => {
+  if (!lane.client && lane.voice) return lane.voice; // what it calls itself
   const name = lane.client || 'client';
   return lane.row ? `${name} · ${lane.row + 1}` : name;
 };

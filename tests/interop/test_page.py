@@ -41,6 +41,7 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 TOKEN = "token-of-the-page"
 CLIENT = "[data-lane='1']"
 ALL_OF_THE_RUN = ".windows [aria-label='Show all of the run']"
+CLOSE_BY = "page.timeline.go(() => page.timeline.window.follow(10))"  # no sign stands in the way of another
 LIVE = "document.querySelector('#link').textContent === 'live'"
 
 
@@ -119,6 +120,7 @@ class TestSteering:
 
     def test_a_close_with_its_code_ends_a_lane_which_goes_on_as_the_client_comes_back(self, scene: Scene) -> None:
         page = scene.page
+        page.evaluate(CLOSE_BY)
         before = scene.client.latest()
         page.click(f"{CLIENT} [aria-haspopup]")
         page.click("#menu-buttons button:last-child")
@@ -131,8 +133,8 @@ class TestSteering:
     def test_a_reset_is_one_on_the_wire(self, scene: Scene) -> None:
         page = scene.page
         page.see(wire_of_client("established"))
+        page.evaluate(CLOSE_BY)
         before = scene.client.latest()
-        page.fill("#code", "1012")
         page.click("#all-reset")
         scene.client.wait_for("error", code=1006, after=before)
         page.see_text(f"{CLIENT} .sign.end text", "RST")
@@ -199,12 +201,15 @@ class TestLooking:
                 break
             page.press(",")
         assert words.startswith("latency struck message ")
+        at = page.evaluate("shownBy.get(document.activeElement).items[0].at")
         assert " from the server, rule latency-" in words
         assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("latency struck message ")
         page.press("Escape")
         page.see("document.querySelector('.tip').hidden")
-        page.click(ALL_OF_THE_RUN)  # and time stands still
-        page.hover(f"{CLIENT} .sign.struck .hit")
+        page.evaluate(
+            f"page.timeline.go(() => page.timeline.window.show({at} - 1, {at} + 1))"
+        )  # there time stands still
+        page.hover(f"{CLIENT} .sign[aria-label^='latency struck'] .hit")
         page.see("document.querySelector('.tip').textContent.startsWith('latency struck message ')")
         page.hover("h1")
         page.see("document.querySelector('.tip').hidden")
@@ -281,6 +286,7 @@ class TestLooking:
             .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
         assert page.evaluate(small) == []
         page.see(f'document.querySelector("{CLIENT} .sign")')
+        page.click(ALL_OF_THE_RUN)
         page.tap(f"{CLIENT} .sign .hit")
         page.see("!document.querySelector('.tip').hidden")
         assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -332,9 +338,11 @@ def test_a_proxy_that_was_away_is_found_again_and_its_past_is_gone(tmp_path: Pat
         proxy.start()
         browser.see(LIVE)
         browser.see("!document.querySelector('.row.lane') && !document.querySelector('.empty').hidden")
-        with connect(f"{proxy.url}/app/{DEFAULT_APP.key}?protocol=7", proxy=None) as link:
-            link.recv()
-            browser.see("document.querySelector('.row.lane')")
+        # A client that names itself, where nothing tells connections apart, is seen on the wire that it has.
+        report = {"url": proxy.report_url, "client": "anna"}
+        with PusherClient(proxy.port, app=DEFAULT_APP, report=report):
+            browser.see(f"document.querySelector(\"{CLIENT}[data-state='connected'][data-wire='open']\")")
+            browser.see_text(f"{CLIENT} strong", "anna")
 
 
 FRAME_MS = 16
