@@ -73,7 +73,7 @@ class Proxy {
 
   /**
    * End all rules that were added. Or, on the connections that are named (an attempt's number, what they match, or
-   * 'all'), whatever was added and whatever keeps them from carrying anything.
+   * 'all', which is those that come as well), whatever was added and whatever keeps them from carrying anything.
    */
   heal(which) {
     return which === undefined ? this.ask('DELETE', '/rules', {}) : this.#act('heal', which);

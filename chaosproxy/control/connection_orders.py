@@ -62,7 +62,7 @@ class Many(Model):
     match: Choice = Choice()
     """Those for which all of these conditions hold."""
     all: Set | None = None
-    """All of them; it can't be left out where there is no condition."""
+    """All of them, which can't be left out where there is no condition; to freeze or heal, those that come as well."""
 
     @model_validator(mode="after")
     def _is_meant(self) -> "Many":

@@ -1,6 +1,7 @@
 """Connections of one stage: to look at, and to close, reset, freeze and heal; one, those that match, or all.
 
-Which ones is settled once, as the order is read: connections that come later are not meant.
+Which ones match is settled once, as the order is read. Only where all are meant, those are that come later, too: to
+freeze all is a network that is gone, and to heal all brings it back.
 """
 
 from collections.abc import Sequence
@@ -80,17 +81,16 @@ async def reset(room: Room, request: web.Request) -> web.StreamResponse:
 async def freeze(room: Room, request: web.Request) -> web.StreamResponse:
     """Let a connection fall silent, until it is healed."""
     order = read_order(Freeze, await request.read())
-    many = _freeze(room, order, _one(room, request))
-    assert many["rule"]
-    told: Frozen = {"attempt": many["attempts"][0], "rule": many["rule"]}
+    chosen = _one(room, request)
+    told: Frozen = {"attempt": chosen[0].number, "rule": _freeze(room, order, frozenset(_numbers(chosen)))}
     return web.json_response(told)
 
 
 async def heal(room: Room, request: web.Request) -> web.StreamResponse:
     """End on a connection what was added by hand, and whatever else keeps it from carrying anything."""
     read_order(Nothing, await request.read())
-    many = _heal(room, _one(room, request))
-    told: Freed = {"attempt": many["attempts"][0], "rules": many["rules"]}
+    chosen = _one(room, request)
+    told: Freed = {"attempt": chosen[0].number, "rules": _heal(room, chosen)}
     return web.json_response(told)
 
 
@@ -113,13 +113,23 @@ async def reset_many(room: Room, request: web.Request) -> web.StreamResponse:
 async def freeze_many(room: Room, request: web.Request) -> web.StreamResponse:
     """Let connections fall silent, by one rule, until it is healed, or they are."""
     order = read_order(FreezeMany, await request.read())
-    return web.json_response(_freeze(room, order, _chosen(room, order)))
+    numbers = _numbers(_chosen(room, order))
+    only = None if order.all else frozenset(numbers)
+    rule = _freeze(room, order, only) if only != frozenset() else None
+    told: ManyFrozen = {"attempts": numbers, "rule": rule}
+    return web.json_response(told)
 
 
 async def heal_many(room: Room, request: web.Request) -> web.StreamResponse:
     """End on connections what was added by hand, and whatever else keeps them from carrying anything."""
     order = read_order(Many, await request.read())
-    return web.json_response(_heal(room, _chosen(room, order)))
+    chosen = _chosen(room, order)
+    ended = _heal(room, chosen)
+    if order.all:
+        ended += [rule.id for rule in room.stage.proxy.world.live_rules if rule.id not in ended]
+        room.stage.proxy.steer(lambda world, now: world.heal(None, now))
+    told: ManyFreed = {"attempts": _numbers(chosen), "rules": sorted(ended)}
+    return web.json_response(told)
 
 
 # -- what is done to them ---------------------------------------------------------------------------------------------
@@ -143,12 +153,11 @@ def _reset(room: Room, chosen: list[Session]) -> ManyMet:
     return {"attempts": _numbers(chosen)}
 
 
-def _freeze(room: Room, order: Freeze, chosen: list[Session]) -> ManyFrozen:
+def _freeze(room: Room, order: Freeze, only: frozenset[int] | None) -> str:
+    """Freeze these connections, or all and those that come; return the id of the rule that does it."""
     rule = _freezing(room, order)
-    numbers = _numbers(chosen)
-    if numbers:
-        room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now, frozenset(numbers)))
-    return {"attempts": numbers, "rule": rule.id if numbers else None}
+    room.stage.proxy.steer(lambda world, now: world.add_rule(rule, order.lasts, now, only))
+    return rule.id
 
 
 def _freezing(room: Room, order: Freeze) -> BoundRule:
@@ -163,12 +172,11 @@ def _freezing(room: Room, order: Freeze) -> BoundRule:
     return bind([("live", made)])[0]
 
 
-def _heal(room: Room, chosen: list[Session]) -> ManyFreed:
+def _heal(room: Room, chosen: list[Session]) -> list[str]:
+    """Heal these connections; return the ids of the rules that have ended on them."""
     before = {session.number: set(session.links) for session in chosen}
-    numbers = frozenset(before)
-    room.stage.proxy.steer(lambda world, now: world.free(numbers, now))
-    ended = {rule for session in chosen for rule in before[session.number] - set(session.links)}
-    return {"attempts": sorted(numbers), "rules": sorted(ended)}
+    room.stage.proxy.steer(lambda world, now: world.free(frozenset(before), now))
+    return sorted({rule for session in chosen for rule in before[session.number] - set(session.links)})
 
 
 def _tell_met(many: ManyMet) -> web.Response:

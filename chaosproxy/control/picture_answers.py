@@ -77,10 +77,11 @@ class MarkTold(TypedDict):
 
 
 class LaneTold(TypedDict):
-    """One of a client's connections at a time, and those that it had there before."""
+    """One of a client's connections at a time, and those that it had there before; `voice` is what it calls itself."""
 
     id: int
     client: str
+    voice: str
     row: int
     attempt: int | None
     live: bool

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from chaosproxy import live_rule
@@ -130,10 +130,11 @@ class TestFreezing:
 
         run(story())
 
-    def test_all_fall_silent_and_one_can_be_healed_alone(self, run: Run) -> None:
+    def test_those_that_match_fall_silent_and_one_can_be_healed_alone(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage, stage.client() as first, stage.client() as second:
-                answer = await stage.ask("POST", "/api/connections/freeze", {"all": True, "mode": "blackhole"})
+                order = {"match": {"state": "tunnel"}, "mode": "blackhole"}
+                answer = await stage.ask("POST", "/api/connections/freeze", order)
                 assert answer.body == {"attempts": [1, 2], "rule": "freeze-1"}
                 async with stage.client() as third:
                     await echoes(third)
@@ -143,6 +144,27 @@ class TestFreezing:
                 answer = await stage.ask("POST", "/api/connections/heal", {"match": {"silent": True}})
                 assert answer.body == {"attempts": [1], "rules": ["freeze-1"]}
                 await echoes(first)
+
+        run(story())
+
+    def test_all_are_those_that_come_as_well_until_all_are_healed(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as first:
+                answer = await stage.ask("POST", "/api/connections/freeze", {"all": True})
+                assert answer.body == {"attempts": [1], "rule": "freeze-1"}
+                link = connect(f"ws://127.0.0.1:{stage.proxy.port}", compression=None, proxy=None)
+                coming = asyncio.ensure_future(link.__aenter__())
+                while await attempts(stage, "?silent=true") != [1, 2]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                assert await is_silent(first)
+                assert not coming.done()
+                answer = await stage.ask("POST", "/api/connections/heal", {"all": True})
+                assert answer.body == {"attempts": [1, 2], "rules": ["freeze-1"]}
+                await echoes(await coming)
+                await link.__aexit__(None, None, None)
+                assert (await stage.state())["rules"] == []
+                async with stage.client() as last:
+                    await echoes(last)
 
         run(story())
 
