@@ -8,6 +8,9 @@ import os
 import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
 
+from chaosproxy.control.seeing import WAIT_MAX
+from chaosproxy.units import parse_duration
+
 OPEN = ("/livez", "/readyz", "/metrics")
 HERE = {
     "/api/sessions": {"listen": "127.0.0.1", "upstream": "ws://127.0.0.1:9"},
@@ -15,12 +18,20 @@ HERE = {
 }
 
 
+def _is_long(timeout: object) -> bool:
+    """Whether it would be waited for so long, and not refused."""
+    try:
+        return 0 < parse_duration(timeout) <= WAIT_MAX
+    except ValueError:
+        return False
+
+
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, object]) -> None:
     query = dict(case.query or {})
     if case.path.endswith("/journal") and query.get("format", "events") == "events":
         case.query = query | {"format": "jsonl"}  # a stream has no end
-    if case.path.endswith("/wait") and "timeout" not in query:
+    if case.path.endswith("/wait") and _is_long(query.get("timeout", "10s")):
         case.query = query | {"timeout": "1ms"}
     if isinstance(case.body, dict):
         # Any name would be looked up, and any address listened on.

@@ -95,20 +95,20 @@ def judge(proxy: Judged, *options: str, token: str = "", checks: Sequence[str] =
     return int(made[1])
 
 
-BRIEF = ("--phases", "fuzzing,stateful", "--max-examples", "6")
+BRIEF = ("--phases", "fuzzing,stateful", "--max-examples", "3")
 
 
 def test_whatever_is_asked_is_answered_as_it_is_told(judged: Judged) -> None:
-    assert judge(judged, *BRIEF) > 150
+    assert judge(judged, *BRIEF) > 80
 
 
 def test_whoever_has_the_token_is_answered_so_as_well(guarded: Judged) -> None:
-    assert judge(guarded, *BRIEF, token=TOKEN) > 150
+    assert judge(guarded, *BRIEF, token=TOKEN) > 80
 
 
 def test_nobody_without_the_token_gets_in(guarded: Judged) -> None:
     checks = ("not_a_server_error", "status_code_conformance", "nobody_without_the_token_gets_in")
-    assert judge(guarded, "--phases", "fuzzing", "--max-examples", "4", checks=checks) > 80
+    assert judge(guarded, "--phases", "fuzzing", "--max-examples", "2", checks=checks) > 50
 
 
 @pytest.mark.slow
