@@ -5,7 +5,7 @@ Each order is in force at once on live connections. An order that can't be follo
 
 from abc import abstractmethod
 
-from .canonical import dump_profile
+from .canonical import mask_profile
 from .effects import Hold, HoldHandshake, Silence
 from .events import PhaseEntered, PhasePaused, PhaseResumed, ProfileChanged, RuleChanged, TimelineReset
 from .in_force import InForce, LiveRule, Step, Told
@@ -163,7 +163,7 @@ class Steered(InForce):
             self.profile, self.seed = profile, profile.seed if seed is None else seed
             self._plain = PlainRules(self.seed)
             self._standing_ids = frozenset(rule.id for rule in profile.bound_rules(None))
-            in_full = dump_profile(profile)
+            in_full = mask_profile(profile)
             self.told.append(Told(now, None, ProfileChanged(profile.name, profile.digest, self.seed, in_full)))
             self._read_anew(now)
         self.timeline = Timeline(self.profile)

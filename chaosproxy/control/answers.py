@@ -157,6 +157,7 @@ class StateTold(TypedDict):
     upstream: str
     listening: bool
     draining: bool
+    judged: bool
     phase: PhaseTold
     rules: list[RuleInForce]
     connections: list[ConnectionTold]

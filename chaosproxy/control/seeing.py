@@ -23,7 +23,7 @@ COUNT_MAX = 1_000_000
 
 
 async def show_state(room: Room, request: web.Request) -> web.StreamResponse:
-    return web.json_response(tell_state(room.stage.proxy, room.stage.clients, monotonic_ns()))
+    return web.json_response(tell_state(room.stage, monotonic_ns()))
 
 
 async def show_phases(room: Room, request: web.Request) -> web.StreamResponse:

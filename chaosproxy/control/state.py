@@ -7,9 +7,8 @@ from itertools import islice
 from pydantic import JsonValue
 
 from ..canonical import mask
-from ..observe import Clients, Seen
+from ..observe import Seen
 from ..profile import Until
-from ..proxy import Proxy
 from ..rule import BoundRule
 from ..session import Session
 from ..stage import Stage
@@ -31,8 +30,9 @@ from .connection_orders import CONNECTIONS_SHOWN_MAX
 EVIDENCE_MAX = 20  # of one row
 
 
-def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
+def tell_state(stage: Stage, now: int) -> StateTold:
     """Everything a page or a test wants to know at once."""
+    proxy = stage.proxy
     world = proxy.world
     live = {rule.id for rule in world.live_rules}
     shown = islice(world.sessions.values(), CONNECTIONS_SHOWN_MAX)
@@ -43,11 +43,12 @@ def tell_state(proxy: Proxy, clients: Clients, now: int) -> StateTold:
         "upstream": str(proxy.upstream),
         "listening": world.is_listening,
         "draining": world.is_draining,
+        "judged": stage.judge is not None,
         "phase": tell_phase(world, now),
         "rules": [tell_rule(rule, rule.id in live, world.attempts_of(rule.id)) for rule in world.active_rules],
         "connections": [tell_connection(session, now) for session in shown],
         "connections_left_out": max(0, len(world.sessions) - CONNECTIONS_SHOWN_MAX),
-        "clients": [_tell_client(seen, now) for seen in clients.seen()],
+        "clients": [_tell_client(seen, now) for seen in stage.clients.seen()],
         "counters": {
             "attempts": world.totals.attempts,
             "connections": world.totals.connections,

@@ -130,9 +130,11 @@ class Page {
 
   async showFacts(told) {
     this.profileTold = `${told.profile} ${told.digest} ${told.seed}`;
-    this.isJudged = true; // until we are told otherwise
+    this.isJudged = false;
     this.phase.listPhases();
     const state = await this.api.ask('GET', '/state').catch(() => ({}));
+    this.isJudged = state.judged === true;
+    if (!this.isJudged) byId('verdict').hidden = true;
     const facts = [
       ['clients →', state.address], ['→ server', state.upstream], ['profile', told.profile || 'unnamed'],
       ['seed', told.seed], ['digest', told.digest],

@@ -153,6 +153,7 @@ class TestSeeing:
                     "upstream": str(stage.proxy.upstream),
                     "listening": True,
                     "draining": False,
+                    "judged": False,
                     "rules": [],
                     "connections_left_out": 0,
                     "counters": {

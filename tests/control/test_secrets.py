@@ -13,7 +13,8 @@ PUSHER = profile_of(protocol="pusher", rules=[{"latency": "1ms"}])
 async def everything(stage: Stage) -> str:
     """All that an onlooker can read."""
     pages = [stage.journal.header, *(line.text for line in stage.journal.after(0, stage.journal.last))]
-    for path in ("/api/state", "/metrics", "/api/journal?format=jsonl", "/readyz"):
+    of_stage = ("state", "journal?format=jsonl", "picture", "report", "phases", "connections", "metrics")
+    for path in ("/metrics", "/readyz", *(f"/api/{each}" for each in of_stage)):
         answer = await stage.ask("GET", path)
         assert answer.status == 200
         pages.append(json.dumps(answer.body))
@@ -31,6 +32,23 @@ def test_values_of_headers_queries_and_messages_are_nowhere(run: Run) -> None:
                 seen = await everything(stage)
             assert "/app/key" in seen
             assert "x-api-key" in seen
+            assert CANARY not in seen
+
+    run(story())
+
+
+def test_a_secret_in_a_profile_that_is_played_or_a_rule_that_is_added_is_nowhere(run: Run) -> None:
+    secret = {"reject": {"status": 401, "headers": {"Set-Cookie": CANARY}}, "when": {"header": {"X-Key": CANARY}}}
+
+    async def story() -> None:
+        async with staged() as stage:
+            played = {"version": 1, "rules": [secret], "phases": [{"name": "only", "rules": [secret]}]}
+            assert (await stage.ask("POST", "/api/profile", {"profile": played})).status == 200
+            assert (await stage.ask("POST", "/api/rules", {"rule": secret})).status == 201
+            async with stage.client("/app/key"):
+                seen = await everything(stage)
+            assert "profile_changed" in seen
+            assert "(masked)" in seen
             assert CANARY not in seen
 
     run(story())
