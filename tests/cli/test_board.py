@@ -121,9 +121,9 @@ def test_the_last_line_tells_of_the_timeline() -> None:
 
     foot.network.open()
     assert phase() == "phase calm, 10s left"
-    foot.network.world.timeline.is_paused = True
+    foot.network.world.pause(foot.network.now)
     assert phase() == "phase calm, paused"
-    foot.network.world.timeline.is_paused = False
+    foot.network.world.resume(foot.network.now)
     foot.network.step()
     assert phase() == "phase wait, until opened, 1:00 left"
     foot.network.step()

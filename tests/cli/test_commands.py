@@ -348,7 +348,7 @@ class TestQuietAndVerbose:
         assert ran.err.endswith("Error: expected one of --quiet and --verbose, got --quiet and --verbose\n")
 
     def test_the_one_that_is_typed_counts_more_than_a_variable(self) -> None:
-        arguments = ["run", "ws://127.0.0.1:9", "--check-upstream", "--upstream-insecure"]
+        arguments = ["run", "wss://127.0.0.1:9", "--check-upstream", "--upstream-insecure"]
         ran = chaosproxy(*arguments, "-q", env={"CHAOSPROXY_VERBOSE": "1", "CHAOSPROXY_NONE": "x"})
         assert ran.code == 3
         (line,) = ran.err.splitlines()
