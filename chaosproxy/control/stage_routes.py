@@ -187,7 +187,7 @@ STAGE: tuple[Route[Room], ...] = (
         "Put a rule in force; one of the same id is replaced.",
         {201: RuleAdded},
         NewRule,
-        refusals=NOT_NOW,
+        refusals=NOT_NOW | frozenset({404}),
     ),
     Route("DELETE", "/rules", steering.heal_all, "Heal all rules that were added.", {200: Healed}, Nothing),
     Route(

@@ -145,3 +145,12 @@ def test_a_good_order_is_one_by_its_schema(name: str, order: object) -> None:
 )
 def test_a_bad_order_is_none(name: str, order: object) -> None:
     assert not validator({"$ref": f"#/components/schemas/{name}"}).is_valid(order)
+
+
+def test_a_rule_for_a_connection_that_is_not_there_is_refused_as_told(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            answer = await stage.ask("POST", "/api/rules", {"rule": "drop", "connections": [7]})
+            validator(answer_schema("POST", "/api/rules", answer.status)).validate(answer.body)
+
+    run(story())
