@@ -154,3 +154,16 @@ def test_a_rule_for_a_connection_that_is_not_there_is_refused_as_told(run: Run) 
             validator(answer_schema("POST", "/api/rules", answer.status)).validate(answer.body)
 
     run(story())
+
+
+@pytest.mark.parametrize(
+    ("path", "is_needed"),
+    [("/api/connections/freeze", True), ("/api/profile", True), ("/api/phase", True), ("/api/sessions", False)],
+)
+def test_a_body_is_needed_where_an_empty_one_is_refused(path: str, is_needed: bool, run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            assert ((await stage.ask("POST", path, {})).status == 422) is is_needed
+            assert DOCUMENT["paths"][path]["post"]["requestBody"]["required"] is is_needed
+
+    run(story())
