@@ -57,7 +57,7 @@ LISTING = tuple(
     for name, schema in Listing.model_json_schema()["properties"].items()
 )
 
-CLOSES = "Send the client a close frame."
+CLOSES = "Send the client a close frame; where it is silent, RST, as nothing else gets through."
 RESETS = "End it by RST, on both legs."
 FREEZES = "Let it fall silent, as behind a dead link, until it is healed."
 HEALS = "End what was added by hand, and whatever else keeps it from carrying anything."
