@@ -82,7 +82,8 @@ class _Drawing:
         self._cells = max(10, width - self._indent)
         times = [item[key] for item in self._items() for key in ("from", "to", "at") if item.get(key) is not None]
         times += [picture["now"]] if any(lane["live"] for lane in self._lanes) else []
-        self._begin: float = min(times, default=0.0)
+        times += [] if self._lanes else [0.0, picture["now"]]  # nothing ends what is drawn
+        self._begin: float = min(times)
         self._end: float = max([self._begin + 0.001, *times])
         self._used: dict[str, None] = {}  # kinds of signs, for the legend
 

@@ -27,6 +27,7 @@ class Judged(NamedTuple):
     clients: list[Any]  # see observations
     repeat: int = 0  # which of several runs it is, from 1; 0 where there is one
     picture: dict[str, Any] | None = None  # see picture
+    began: int = 0  # nanoseconds of the journal before it, where others came before
 
     @property
     def has_passed(self) -> bool:
@@ -56,7 +57,8 @@ def record_line(number: int, text: str | None) -> str:
 
 def head(judged: Judged) -> str:
     """Which run it is."""
-    return f"{judged.name}, {judged.took / SECOND:.1f} s, seed {judged.seed}, digest {judged.digest}"
+    since = f" from {judged.began / SECOND:.1f} s on" if judged.began else ""
+    return f"{judged.name}, {judged.took / SECOND:.1f} s{since}, seed {judged.seed}, digest {judged.digest}"
 
 
 def lines(judged: Judged) -> Iterator[str]:
@@ -142,6 +144,7 @@ def _run(judged: Judged) -> dict[str, Any]:
         "repeat": judged.repeat or None,
         "seed": judged.seed,
         "seconds": round(judged.took / SECOND, 3),
+        "began_seconds": round(judged.began / SECOND, 3),
         "digest": judged.digest,
         "passed": judged.has_passed,
         "clients": judged.clients,

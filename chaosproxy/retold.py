@@ -63,6 +63,7 @@ class _Retelling:
         self._digester = Digester()
         self._kept: dict[int, str] = {}
         self._now = 0.0
+        self._began = 0.0  # of the last run
         self._lost = 0
         self._ended: Judged | None = None
         if "profile_in_full" not in header:
@@ -105,6 +106,7 @@ class _Retelling:
             self._judge = Judge(before.profile, spot.at)
         living = (attempt for attempt in before.history.attempts.values() if _lives_on(attempt))
         self._judge.history.take_over(_carried(attempt, spot) for attempt in living)
+        self._began = spot.at / SECOND
         self._ended = None
 
     def end(self) -> Retold:
@@ -130,11 +132,12 @@ class _Retelling:
         return Judged(
             profile=self._judge.profile.name or "profile",
             seed=self._seed if isinstance(self._seed, int) else self._judge.profile.seed,
-            took=round(self._now * SECOND),
+            took=round((self._now - self._began) * SECOND),
             digest=self._digester.digest().whole,
             rows=verdict.rows,
             evidence={seq: self._kept[seq] for seq in named if seq in self._kept},
             clients=[*tell_clients(self._judge, now)],
+            began=round(self._began * SECOND),
         )
 
 

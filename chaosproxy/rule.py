@@ -1,6 +1,7 @@
 """A rule is one fault and one match: a frozen model for each fault, made from the fault's own options."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin
@@ -299,13 +300,18 @@ def reads_messages(rule: Rule | BoundRule) -> bool:
     return rule.when.reads_content or changes
 
 
+_OF_DIGEST = re.compile(r"-[0-9a-f]{8}(-\d+)?")
+
+
 def bind(placed: Sequence[tuple[str, Rule]]) -> list[BoundRule]:
     """Give each rule its id: its own, or a digest of its phase, fault and match without chance, and its occurrence."""
     bound: list[BoundRule] = []
     seen: dict[str, int] = {}
     for phase_name, rule in placed:
         if rule.id:
-            bound.append(BoundRule(rule.id, rule.fault, rule.when, is_named=True))
+            # One that was written down with the id that it has by itself, as in a masked profile, has no name by that.
+            is_named = not _OF_DIGEST.fullmatch(rule.id.removeprefix(rule.fault_name))
+            bound.append(BoundRule(rule.id, rule.fault, rule.when, is_named))
             continue
         fault = rule.fault.model_dump(mode="json")
         when = rule.when.model_dump(mode="json", exclude={"chance"}, exclude_none=True)

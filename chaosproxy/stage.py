@@ -67,6 +67,7 @@ class Stage:
         self.proxy = Proxy(upstream, listen, profile, options, self._tell, security, make_world)
         self.clients = Clients(has_protocol=self._reads_protocol(profile))
         self.judge = Judge(profile, self.journal.started_at) if is_judged else None
+        self._began = 0  # when the last run began, of the time that the journal has
 
     async def start(self) -> None:
         """Listen, and launch the timeline. Raise OSError where the address can't be had."""
@@ -90,18 +91,19 @@ class Stage:
         return now
 
     def judged(self, rows: tuple[Row, ...], took: int) -> Judged:
-        """The run up to now, with what its verdict says, for reports."""
+        """The run up to now, with what its verdict says, for reports; `took` is all the time that the journal has."""
         world = self.proxy.world
         named = {seq for row in rows for seq in row.evidence}
         return Judged(
             profile=world.profile.name or "profile",
             seed=world.seed,
-            took=took,
+            took=took - self._began,
             digest=self.digest().whole,
             rows=rows,
             evidence={seq: text for seq in named if (text := self.journal.line(seq))},
             clients=self.observations(),
             picture=self.picture.since(0, self.journal.now),
+            began=self._began,
         )
 
     def observations(self) -> list[Json]:
@@ -137,6 +139,7 @@ class Stage:
     def _begin_run(self, told: Told, seq: int) -> None:
         """Judge anew, with the connections that live on as if they had just come."""
         world = self.proxy.world
+        self._began = told.at - self.journal.started_at
         self.clients.has_protocol = self._reads_protocol(world.profile)
         if self.judge or world.profile.expect:
             self.judge = Judge(world.profile, told.at)

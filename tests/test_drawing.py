@@ -145,6 +145,12 @@ def test_where_nobody_came_that_is_said() -> None:
     assert drawn(run)[0] == "no client has asked for a connection"
 
 
+def test_where_nobody_came_time_goes_on_to_its_end_all_the_same() -> None:
+    picture = Run().told | {"now": 8.0}
+
+    assert draw(picture, 60)[1].plain.split() == ["0", "2", "4", "6", "s"]
+
+
 def test_what_was_left_out_is_said() -> None:
     run = outage()
     picture = run.told | {"left_out": {"lanes": 3, "items": 12}}

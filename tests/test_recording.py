@@ -339,5 +339,6 @@ def test_a_masked_profile_tells_no_header_and_its_rules_keep_their_ids() -> None
     assert "canary" not in json.dumps(masked)
     again = load_profile(masked)
     for before, after in zip((None, *played.phases), (None, *again.phases), strict=True):
-        assert [rule.id for rule in again.bound_rules(after)] == [rule.id for rule in played.bound_rules(before)]
+        names = [(rule.id, rule.is_named) for rule in played.bound_rules(before)]
+        assert [(rule.id, rule.is_named) for rule in again.bound_rules(after)] == names
     assert masked["phases"][0]["rules"][3] == {"latency": {"delay": "1ms"}}

@@ -13,6 +13,7 @@ from chaosproxy.journal import Journal, JournalError, Record, iter_journal
 from chaosproxy.observations import tell_clients
 from chaosproxy.picture import Picture
 from chaosproxy.profile import Profile
+from chaosproxy.report import as_json, head
 from chaosproxy.retold import Retold, retell
 from chaosproxy.simulate import story as stories
 from chaosproxy.units import SECOND
@@ -161,6 +162,9 @@ def test_another_profile_is_a_run_of_its_own() -> None:
     )
 
     assert (told.judged.profile, told.judged.seed) == ("second", 9)
+    assert (told.judged.began, told.judged.took) == (round(at * SECOND), 0), "what was before is not of this run"
+    assert head(told.judged).startswith(f"second, 0.0 s from {at:.1f} s on, seed 9, ")
+    assert as_json([told.judged])["runs"][0]["began_seconds"] == round(at, 3)
     assert {row.name: row.seen for row in told.judged.rows}["phases"] == "all 1 entered"
     assert told.judged.picture is not None
     assert (told.judged.picture["profile"], told.judged.picture["digest"]) == ("second", "d2")

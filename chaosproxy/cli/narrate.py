@@ -15,6 +15,7 @@ from ..events import (
     ClientSaid,
     ClientState,
     Closed,
+    CloseReceived,
     Cut,
     DialDelayed,
     Dialled,
@@ -38,8 +39,11 @@ from ..events import (
     Secured,
     Struck,
     Subscribed,
+    SubscriptionAsked,
+    SubscriptionRefused,
     Suppressed,
     TimelineReset,
+    Tracked,
     Unjudged,
     Unsubscribed,
 )
@@ -302,8 +306,18 @@ def _line_of_harm(name: str, event: Event) -> Line:
             return Line(f"{name}: the {side.label} ended: {how}" + _code(code), is_detail=True)
         case Closed(by, how, code):
             return Line(f"{name} over: {how}{_code(code)} by the {by}")
+        case CloseReceived(side, code, reason):
+            what = "without a code" if code is None else str(code)
+            return Line(f"{name}: close {what} from the {side.label}" + (f": {shown(reason)}" if reason else ""), True)
+        case SubscriptionAsked(channel, _):
+            return Line(f"{name} asks for {shown(channel)}", is_detail=True)
+        case SubscriptionRefused(channel):
+            return Line(f"{name} may not subscribe to {shown(channel)}")
+        case Tracked(side, pointer, value, has_left):
+            how = "has left" if has_left else "came"
+            return Line(f"{name}: {shown(pointer)} {shown(value)} from the {side.label} {how}", is_detail=True)
         case _:
-            return Line(f"{name}: {type(event).__name__.lower()}", is_detail=True)
+            return Line(f"{name}: {kind_of(type(event)).replace('_', ' ')}", is_detail=True)
 
 
 def _code(code: int | None) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from .. import __version__
 from ..profile_yaml import DIALECT, tidy
@@ -125,9 +125,16 @@ def _parameter(name: str, place: str, about: str, schema: Any, *, is_required: b
     return {"name": name, "in": place, "required": is_required, "description": about, "schema": schema}
 
 
+def _can_be_empty(order: type[BaseModel]) -> bool:
+    try:
+        order.model_validate({})
+    except ValidationError:
+        return False
+    return True
+
+
 def _body(order: type[BaseModel], schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    must_come = any(field.is_required() for field in order.model_fields.values())
-    return {"required": must_come, "content": {"application/json": {"schema": schemas[order]}}}
+    return {"required": not _can_be_empty(order), "content": {"application/json": {"schema": schemas[order]}}}
 
 
 def _kinds(answer: object) -> tuple[Any, ...]:

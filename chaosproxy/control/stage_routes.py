@@ -57,7 +57,7 @@ LISTING = tuple(
     for name, schema in Listing.model_json_schema()["properties"].items()
 )
 
-CLOSES = "Send the client a close frame."
+CLOSES = "Send the client a close frame; where it is silent, RST, as nothing else gets through."
 RESETS = "End it by RST, on both legs."
 FREEZES = "Let it fall silent, as behind a dead link, until it is healed."
 HEALS = "End what was added by hand, and whatever else keeps it from carrying anything."
@@ -187,7 +187,7 @@ STAGE: tuple[Route[Room], ...] = (
         "Put a rule in force; one of the same id is replaced.",
         {201: RuleAdded},
         NewRule,
-        refusals=NOT_NOW,
+        refusals=NOT_NOW | frozenset({404}),
     ),
     Route("DELETE", "/rules", steering.heal_all, "Heal all rules that were added.", {200: Healed}, Nothing),
     Route(

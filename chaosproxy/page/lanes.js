@@ -1,5 +1,5 @@
 'use strict';
-// A timeline: phases as bands behind all, the axis above, rules by hand, and a row for each lane or group of lanes.
+// A timeline: phases as bands behind all, the axis above, rules by hand and the closed listener, and a row for each lane or group of lanes.
 
 const CALM = matchMedia('(prefers-reduced-motion: reduce)');
 const MOVE_PX = 0.4; // less than this can't be seen to move
@@ -38,7 +38,7 @@ class Timeline {
     for (const each of [this.axis, this.behind]) each.element.setAttribute('aria-hidden', 'true');
     this.spells.element.setAttribute('role', 'img');
     this.spellsRow = el('div', { className: 'row spells', hidden: true },
-      el('div', { className: 'label' }, 'rules by hand'), this.spells.element);
+      el('div', { className: 'label' }, 'rules'), this.spells.element);
     this.list = el('ol', { className: 'rows', 'aria-label': 'Lanes' });
     this.empty = el('p', { className: 'empty' });
     this.element = el('div', { className: 'timeline' },

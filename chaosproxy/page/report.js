@@ -13,7 +13,9 @@ function showRun(run, title) {
   byId('facts').replaceChildren(...factsOf(picture, verdict).flatMap(([term, value]) => [
     el('dt', { textContent: term }), el('dd', { textContent: value }),
   ]));
-  if (verdict) new VerdictTable(byId('verdict'), jump).show(verdict);
+  // Another profile, or the same anew, is a run of its own, and the last one is judged.
+  const since = verdict && verdict.began_seconds ? ` on what was played last, from ${clock(verdict.began_seconds)} on` : '';
+  if (verdict) new VerdictTable(byId('verdict'), jump).show(verdict, `Verdict${since}`);
   else byId('verdict').append(el('h2', { textContent: 'Verdict' }), el('p', { textContent: 'This run was not judged.' }));
   new ItemsTable(byId('items'), model, jump);
   const { lanes = 0, items = 0 } = picture.left_out || {};

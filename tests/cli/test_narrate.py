@@ -17,6 +17,7 @@ from chaosproxy.events import (
     Answered,
     Asked,
     Closed,
+    CloseReceived,
     Dialled,
     Event,
     Listening,
@@ -31,7 +32,10 @@ from chaosproxy.events import (
     Secured,
     Struck,
     Subscribed,
+    SubscriptionAsked,
+    SubscriptionRefused,
     TimelineReset,
+    Tracked,
 )
 from chaosproxy.lanes import Limits
 from chaosproxy.opening import PLAINTEXT
@@ -87,6 +91,25 @@ def test_a_connection_tells_its_story_in_plain_words() -> None:
 
 def test_details_are_for_the_verbose() -> None:
     assert lines((session(3), Accepted("127.0.0.1:5000")), is_verbose=True) == ["attempt 3 from 127.0.0.1:5000"]
+
+
+def test_each_detail_is_told_in_words() -> None:
+    one = session(3, 1)
+    assert lines(
+        (one, CloseReceived(Side.CLIENT, 1000, "bye")),
+        (one, CloseReceived(Side.SERVER, None, "")),
+        (one, SubscriptionAsked("private-a", "f00d")),
+        (one, Tracked(Side.SERVER, "/seq", "7", False)),
+        (one, Tracked(Side.SERVER, "/seq", "7", True)),
+        is_verbose=True,
+    ) == [
+        "connection 1: close 1000 from the client: bye",
+        "connection 1: close without a code from the server",
+        "connection 1 asks for private-a",
+        "connection 1: /seq 7 from the server came",
+        "connection 1: /seq 7 from the server has left",
+    ]
+    assert lines((one, SubscriptionRefused("private-a"))) == ["connection 1 may not subscribe to private-a"]
 
 
 def test_what_peers_say_can_not_write_on_the_terminal() -> None:

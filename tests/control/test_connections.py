@@ -168,6 +168,17 @@ class TestFreezing:
 
         run(story())
 
+    def test_one_that_is_silent_is_closed_by_a_reset(self, run: Run) -> None:
+        async def story() -> None:
+            async with staged() as stage, stage.client() as client:
+                await stage.ask("POST", "/api/connections/1/freeze", {})
+                await stage.ask("POST", "/api/connections/1/close", {"code": 4200})
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.recv()
+                assert isinstance(closed.value.__cause__, ConnectionResetError), "told by what its document says"
+
+        run(story())
+
     def test_it_ends_by_itself_where_nobody_ends_it(self, run: Run) -> None:
         async def story() -> None:
             async with staged() as stage, stage.client() as client:

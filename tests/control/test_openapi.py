@@ -145,3 +145,25 @@ def test_a_good_order_is_one_by_its_schema(name: str, order: object) -> None:
 )
 def test_a_bad_order_is_none(name: str, order: object) -> None:
     assert not validator({"$ref": f"#/components/schemas/{name}"}).is_valid(order)
+
+
+def test_a_rule_for_a_connection_that_is_not_there_is_refused_as_told(run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            answer = await stage.ask("POST", "/api/rules", {"rule": "drop", "connections": [7]})
+            validator(answer_schema("POST", "/api/rules", answer.status)).validate(answer.body)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("path", "is_needed"),
+    [("/api/connections/freeze", True), ("/api/profile", True), ("/api/phase", True), ("/api/sessions", False)],
+)
+def test_a_body_is_needed_where_an_empty_one_is_refused(path: str, is_needed: bool, run: Run) -> None:
+    async def story() -> None:
+        async with staged() as stage:
+            assert ((await stage.ask("POST", path, {})).status == 422) is is_needed
+            assert DOCUMENT["paths"][path]["post"]["requestBody"]["required"] is is_needed
+
+    run(story())

@@ -1,5 +1,6 @@
 """Pause and resume, reset and another profile over HTTP, with the verdict that begins anew."""
 
+import re
 from typing import Any
 
 import pytest
@@ -115,6 +116,10 @@ class TestReset:
                 rows = (await stage.ask("GET", "/api/verdict")).body["rows"]
                 assert [row["outcome"] for row in rows] == ["passed", "open"]
                 assert rows[0]["evidence"][0]["event"] == "timeline_reset"
+                reset_at = rows[0]["evidence"][0]["at"]
+                async with stage.http.get(f"{stage.url}/api/report") as answer:
+                    (told,) = re.findall(r'"began_seconds": ?([\d.]+)', await answer.text())
+                assert float(told) == pytest.approx(reset_at, abs=0.001), "the report says of which run it judges"
 
         run(story())
 

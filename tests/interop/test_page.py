@@ -156,6 +156,13 @@ class TestSteering:
             browser.click("#phases li:last-child button")
             browser.see_text("#phase-name", "calm")
             browser.see_text("#phases [aria-current]", "calm")
+            browser.click("#next")
+            browser.see_text("#phase-name", "over")
+            browser.see("document.querySelector('#next').disabled")
+            look = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+            assert browser.evaluate(look.format("#next")) == browser.evaluate(look.format("#pause")), "it looks alive"
+            browser.click("#phases li:last-child button")
+            browser.see_text("#phase-name", "calm")
             browser.see("!document.querySelector('#play').disabled")
             browser.evaluate("document.querySelector('#profile').value = 'close-4200'")
             browser.click("#play")
