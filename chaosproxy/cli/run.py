@@ -77,7 +77,12 @@ async def _drain(show: Show, signals: _Signals, grace_s: float, say: Say) -> int
 def _summary(proxy: Proxy) -> str:
     totals = proxy.world.totals
     strikes = ", ".join(f"{fault} {count}" for fault, count in sorted(proxy.world.tally.strikes.items())) or "none"
-    return f"{totals.attempts} attempts, {totals.opened} connections opened; faults struck: {strikes}"
+    attempts, opened = _count(totals.attempts, "attempt"), _count(totals.opened, "connection")
+    return f"{attempts}, {opened} opened; faults struck: {strikes}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _remind(show: Show, say: Say) -> None:

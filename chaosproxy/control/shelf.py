@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import library
-from ..profile import Profile
+from ..profile import EMPTY, Profile
 from ..profile_yaml import load
 
 UPLOADS_MAX = 100
 UPLOAD_BYTES_MAX = 256 * 1024
+_TEXT_OF_EMPTY = f"version: 1\nname: {EMPTY.name}\nabout: {EMPTY.about!r}\n"
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,64}")
 
 
@@ -40,11 +41,11 @@ class Shelf:
 
     @staticmethod
     def is_shipped(name: str) -> bool:
-        return name in library.names()
+        return name == EMPTY.name or name in library.names()
 
     def __iter__(self) -> Iterator[tuple[str, Profile, bool]]:
         """Each name with its profile, and whether it is shipped; by name."""
-        names = sorted([*library.names(), *self._uploaded])
+        names = sorted([EMPTY.name, *library.names(), *self._uploaded])
         return ((name, self.load(name), self.is_shipped(name)) for name in names)
 
     def __contains__(self, name: str) -> bool:
@@ -52,10 +53,14 @@ class Shelf:
 
     def load(self, name: str) -> Profile:
         """The profile of this name. Raise UnknownProfile."""
+        if name == EMPTY.name:
+            return EMPTY
         return self._uploaded[name].profile if name in self._uploaded else library.load(name)
 
     def text(self, name: str) -> str:
         """Its YAML. Raise UnknownProfile."""
+        if name == EMPTY.name:
+            return _TEXT_OF_EMPTY
         return self._uploaded[name].text if name in self._uploaded else library.text(name)
 
     def put(self, name: str, text: str) -> tuple[Profile, bool]:

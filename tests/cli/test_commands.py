@@ -310,7 +310,7 @@ class TestRun:
         assert code == 0
         assert f"upstream  {url}" in err
         assert "pusher" not in err
-        assert "1 attempts, 1 connections opened; faults struck: latency 1" in err
+        assert "1 attempt, 1 connection opened; faults struck: latency 1" in err
 
     def test_quiet_says_nothing_and_the_journal_may_go_to_stdout(self) -> None:
         with running("-q", "--listen", "127.0.0.1:0", "--journal", "-") as process:

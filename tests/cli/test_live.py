@@ -128,7 +128,7 @@ class TestEnd:
                 screen.wait_for("1 open")
                 screen.interrupt()
                 assert screen.wait_end() == 0
-            assert screen.lines[-1] == "1 attempts, 1 connections opened; faults struck: none"
+            assert screen.lines[-1] == "1 attempt, 1 connection opened; faults struck: none"
             assert screen.cursor == (len(screen.lines), 0)
             assert not screen.is_cursor_hidden
             assert b"\x1b[?1049h" not in screen.raw, "the alternate screen"
@@ -283,7 +283,7 @@ class TestManners:
             screen.type("fg\n")
             screen.wait_for("0 open | 1 attempts")
             screen.interrupt()
-            screen.wait_for("1 attempts, 1 connections opened")
+            screen.wait_for("1 attempt, 1 connection opened")
 
 
 class TestPiped:
@@ -316,7 +316,7 @@ class TestPiped:
         (opened,) = [each for each in said if each.get("event") == "opened"]
         assert (opened["level"], opened["attempt"], opened["connection"]) == ("info", 1, 1)
         assert opened["text"].startswith("connection 1 of anna")
-        assert said[-1]["text"] == "1 attempts, 1 connections opened; faults struck: none"
+        assert said[-1]["text"] == "1 attempt, 1 connection opened; faults struck: none"
 
     def test_why_it_can_not_start_is_a_json_line_too(self, upstream: str, tmp_path: Path) -> None:
         with self.start(upstream, tmp_path, "--log", "json", "--profile", "nonsense") as process:

@@ -8,10 +8,12 @@ import yarl
 
 from chaosproxy import library
 from chaosproxy.control.shelf import UPLOAD_BYTES_MAX, UPLOADS_MAX, Full, Shelf
+from chaosproxy.profile import EMPTY
 from chaosproxy.profile_yaml import load
 from tests.control.conftest import Run
-from tests.control.stage import JSON, staged
+from tests.control.stage import JSON, profile_of, staged
 
+NAMES = sorted([*library.names(), "none"])
 MINE: dict[str, Any] = {"version": 1, "about": "Mine.", "rules": [{"latency": {"delay": "5ms"}}]}
 YAML = "version: 1\nabout: Mine.\nrules:\n  - latency: {delay: 5ms}  # slow\n"
 
@@ -23,7 +25,7 @@ class TestLooking:
                 await stage.ask("PUT", "/api/profiles/aaa-mine", {"profile_yaml": YAML})
                 profiles = (await stage.ask("GET", "/api/profiles")).body["profiles"]
                 assert profiles[0] == {"name": "aaa-mine", "about": "Mine.", "source": "uploaded"}
-                assert [each["name"] for each in profiles[1:]] == library.names()
+                assert [each["name"] for each in profiles[1:]] == NAMES
                 assert {each["source"] for each in profiles[1:]} == {"shipped"}
 
         run(story())
@@ -151,7 +153,7 @@ class TestNames:
                         assert answer.status in (400, 404, 405, 409, 422), (method, answer.status, text)
                         assert "root:" not in text
                 profiles = (await stage.ask("GET", "/api/profiles")).body["profiles"]
-                assert [each["name"] for each in profiles] == library.names()
+                assert [each["name"] for each in profiles] == NAMES
 
         run(story())
 
@@ -170,3 +172,15 @@ class TestNames:
                         assert (await stage.ask("POST", path, {"profile": name})).status == 422
 
         run(story())
+
+
+def test_what_runs_without_a_profile_can_be_played_again_by_its_name(run: Run) -> None:
+    async def story() -> None:
+        async with staged(profile_of(name="slow", rules=[{"latency": "1s"}])) as stage:
+            answer = await stage.ask("POST", "/api/profile", {"profile": "none"})
+            assert (answer.status, answer.body["profile"]["name"]) == (200, "none")
+            assert (await stage.state())["rules"] == []
+            text = (await stage.ask("GET", "/api/profiles/none")).body
+            assert load(text, "none") == EMPTY
+
+    run(story())
