@@ -1,6 +1,6 @@
 """The proxy whose delays are measured: `python -m bench.delaying LOOP UPSTREAM_PORT`.
 
-It says its port, runs until its input ends, and then says the error of each delay, in nanoseconds and in order, as JSON.
+It says its port, runs until its input ends, and then says the error of each delay as JSON: in nanoseconds, in order.
 A connection is delayed by as many milliseconds as its path says.
 """
 

@@ -10,12 +10,14 @@ loosely. The upstream sends to one connection after the other at an even rate.
 import argparse
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from bench import frames
 from bench.figures import percentile
@@ -33,7 +35,7 @@ _FRAME_BYTES = len(frames.frame(bytes(_STAMP_BYTES)))
 class Errors(NamedTuple):
     """How much later than it was due something came, in microseconds; less than nothing is too early."""
 
-    count: int
+    messages: int
     least_us: float
     p50_us: float
     p99_us: float
@@ -114,7 +116,7 @@ class Sending(asyncio.Protocol):
         self.transport.write(frames.frame(monotonic_ns().to_bytes(_STAMP_BYTES)))
 
 
-async def outside(port: int, listening: Any, connections: int, seconds: float, rate: int) -> list[int]:
+async def outside(port: int, listening: socket.socket, connections: int, seconds: float, rate: int) -> list[int]:
     """Open the connections and send `rate` messages a second, over all; return the errors as seen from here."""
     loop = asyncio.get_running_loop()
     errors: list[int] = []
@@ -124,7 +126,7 @@ async def outside(port: int, listening: Any, connections: int, seconds: float, r
     for number in range(connections):
         opened: asyncio.Future[Receiving] = loop.create_future()
         delay_ms = DELAYS_MS[number % len(DELAYS_MS)]
-        await loop.create_connection(lambda d=delay_ms, o=opened: Receiving(port, d, o, errors), "127.0.0.1", port)
+        await loop.create_connection(partial(Receiving, port, delay_ms, opened, errors), "127.0.0.1", port)
         clients.append(await opened)
     await _send(servers, WARM_UP_S, rate)
     await asyncio.sleep(SETTLING_S)
@@ -133,6 +135,8 @@ async def outside(port: int, listening: Any, connections: int, seconds: float, r
     await asyncio.sleep(SETTLING_S)
     for client in clients:
         client.transport.abort()
+    while any(not server.transport.is_closing() for server in servers):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     upstream.close()
     if len(errors) != warmed_up + sent:
         raise ConnectionError(f"{len(errors) - warmed_up} of {sent} messages came")
@@ -154,8 +158,6 @@ async def _send(servers: list[Sending], seconds: float, rate: int) -> int:
 
 def measure(loop: str, connections: int, seconds: float, rate: int) -> Figures:
     """Run a proxy on this kind of loop, and look at it from both sides."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         command = [sys.executable, "-m", "bench.delaying", loop, str(listening.getsockname()[1])]
         process = subprocess.Popen(
@@ -188,9 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for loop, figures in found.items():
         for view, errors in figures._asdict().items():
             times = "".join(f"{each:>10,.0f}" for each in errors[1:])
-            print(f"{loop + ', ' + view:22}{errors.count:>10,}{times}")
+            print(f"{loop + ', ' + view:22}{errors.messages:>10,}{times}")
     if options.json:
-        told = {loop: {view: errors._asdict() for view, errors in each._asdict().items()} for loop, each in found.items()}
+        told = {
+            loop: {view: errors._asdict() for view, errors in each._asdict().items()} for loop, each in found.items()
+        }
         options.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
