@@ -77,7 +77,7 @@ class Stage:
         """End everything at once. Call it even where `start` has failed."""
         await self.proxy.abort()
         if (delays := read_delays(self.proxy.world.tally))["count"]:
-            self.journal.note("delays_told", **delays)
+            self.journal.note("delays_told", None, **delays)
         if isinstance(self.proxy.world, RecordedWorld):
             self.proxy.world.finish()
 
