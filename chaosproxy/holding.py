@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .effects import Heal
 from .events import Discarded, Event, Limited
 from .link import Link
-from .pacing import Pacer
+from .pacing import LATE_TIME_MAX, Pacer
 from .tally import Tally
 from .wire.frames import Side
 
@@ -65,6 +65,7 @@ class Holding:
         self._waiting: deque[Held] = deque()  # for the end of the message, or frame, in progress
         self._pacers: dict[Link, Pacer] = {}
         self._slot: tuple[int, int] | None = None  # what the pacers have granted: size and time
+        self._is_kept = False  # a gate is why it has not left in time
         self._links: frozenset[Link] = frozenset()  # in force
         self._marks = 0
         self._withheld = 0  # bytes not even held, since a reset is to come
@@ -215,10 +216,13 @@ class Holding:
                     self._rejoin(each, now)
                 else:
                     self._aside.append(each)
-        if self.gate is None:
+        if self.gate is not None:
+            self._is_kept = True
+        else:
+            since = self._busy_since(now) if self._pacers else now
             while self._queue and self._queue[0].due <= now and not self.is_stalled:
                 if self._pacers and not self._queue[0].is_mark:
-                    if not self._send_piece(now):
+                    if not self._send_piece(now, since):
                         break
                 else:
                     self._send(self._pop(now))
@@ -226,13 +230,21 @@ class Holding:
             self._has_told_limit = True
             self._events.append(Limited(self.side, self.size))
 
-    def _send_piece(self, now: int) -> bool:
+    def _busy_since(self, now: int) -> int:
+        """Since when what is behind the piece that waits for its time could have followed it, were we never late.
+
+        Else each piece would lose the time by which the one before it left late, and all together some of the rate.
+        """
+        was_kept, self._is_kept = self._is_kept, False
+        return now if self._slot is None or was_kept else min(now, max(self._slot[1], now - LATE_TIME_MAX))
+
+    def _send_piece(self, now: int, since: int) -> bool:
         """Let go of what the pacers grant by now, if anything."""
         head = self._queue[0]
         left = len(head.data) - self._gone
         if self._slot is None:
             size = min(left, *(pacer.piece(now) for pacer in self._pacers.values()))
-            times = {link: pacer.reserve(size, now) for link, pacer in self._pacers.items()}
+            times = {link: pacer.reserve(size, now, max(since, head.due)) for link, pacer in self._pacers.items()}
             for link, time in times.items():
                 if time > now:
                     self._on_paced(link)

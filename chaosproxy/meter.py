@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from .proxy import Proxy
 from .session import Session
-from .tally import Totals
+from .tally import Tally, Totals
 from .units import SECOND
 from .wire.frames import SIDES, Side
 
@@ -48,4 +48,21 @@ def read_meter(proxy: Proxy) -> dict[str, JsonValue]:
         "paused_legs": proxy.paused_legs,
         "delays": {"count": sum(delays.counts), "seconds": delays.sum / SECOND},
         "strikes": {**world.tally.strikes},
+    }
+
+
+def read_delays(tally: Tally) -> dict[str, JsonValue]:
+    """What rules have delayed, and how true that was: how many pieces left at most so many seconds late."""
+    late, within = tally.delay_errors, 0
+    told: dict[str, JsonValue] = {}
+    for bound, count in zip(late.bounds, late.counts, strict=False):
+        within += count
+        told[f"{bound / SECOND:g}"] = within
+        if within == sum(late.counts):
+            break
+    return {
+        "count": sum(tally.delays.counts),
+        "seconds": tally.delays.sum / SECOND,
+        "late_seconds": late.sum / SECOND,
+        "late_within": told,
     }

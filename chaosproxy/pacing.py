@@ -11,6 +11,7 @@ from .units import MILLISECOND, SECOND
 
 PIECE_TIME = 20 * MILLISECOND  # what a bandwidth lets leave at once is what takes it so long
 PIECE_BYTES_MAX = 64 * 1024
+LATE_TIME_MAX = SECOND  # how late we may have been with a piece so that those behind it make up for it
 
 
 class Pacer(Protocol):
@@ -19,8 +20,11 @@ class Pacer(Protocol):
     def piece(self, now: int) -> int:
         """How many bytes may leave at once, at most; at least one."""
 
-    def reserve(self, size: int, now: int) -> int:
-        """When so many bytes may leave; from then on the time is theirs. Call it once for each piece."""
+    def reserve(self, size: int, now: int, since: int) -> int:
+        """When so many bytes may leave; from then on the time is theirs. Call it once for each piece.
+
+        They have waited for nothing but what left before them, and for us, since a time that may have been before now.
+        """
 
 
 class Stretch(NamedTuple):
@@ -54,8 +58,8 @@ class Bucket:
         time = PIECE_TIME if lasts is None else min(PIECE_TIME, lasts)  # a piece over an edge would wait for the rest
         return max(1, min(PIECE_BYTES_MAX, rate * time // SECOND))
 
-    def reserve(self, size: int, now: int) -> int:
-        self._free_at = self._behind(max(self._free_at, now - self._burst_time), size)
+    def reserve(self, size: int, now: int, since: int) -> int:
+        self._free_at = self._behind(max(self._free_at, since - self._burst_time), size)
         return max(now, self._free_at)
 
     def _behind(self, at: int, size: int) -> int:
@@ -95,7 +99,7 @@ class Slicer:
         self._size = self._size or self._next_size()
         return self._size
 
-    def reserve(self, size: int, now: int) -> int:
+    def reserve(self, size: int, now: int, since: int) -> int:
         self._size = 0
         at = max(now, self._free_at)
         self._free_at = at + self._gap

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import NamedTuple
 
+from .alarms import Alarm, Alarms
 from .effects import Leg as Legs
 from .events import Listening
 from .opaque import check_opaque
 from .profile import EMPTY, Profile
-from .relay import Leg, Relay, delay_s
+from .relay import Leg, Relay
 from .secured import SecuredLeg
 from .security import PLAIN, Security
 from .session import Session
@@ -70,6 +71,7 @@ class Proxy:
             options = options._replace(is_opaque=True)
         self.world = make_world(profile, options, monotonic_ns())
         self.port = 0
+        self.alarms = Alarms()
         self._on_told = on_told
         self._relays: set[Relay] = set()
         self._by_number: dict[int, Relay] = {}
@@ -81,7 +83,7 @@ class Proxy:
         self._connecting: set[asyncio.Task[None]] = set()
         self._dialling: set[asyncio.Task[None]] = set()
         self._watched: set[Leg] = set()
-        self._world_timer: asyncio.TimerHandle | None = None
+        self._world_timer: Alarm | None = None
         self._world_due: int | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._pending: deque[Step] = deque()
@@ -96,6 +98,7 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._sockets = await bind(self.listen)
         self.port = self._sockets[0].getsockname()[1]
+        self.alarms.open()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._spare = min(SPARE_DESCRIPTORS, limit // 4)
         self._descriptors_max = limit - len(os.listdir("/proc/self/fd")) - self._spare
@@ -125,7 +128,8 @@ class Proxy:
         if self._relays:
             await self._is_empty.wait()
         self._watched.clear()
-        for timer in (self._world_timer, self._sweep_timer, self._retry_timer):
+        self.alarms.close()
+        for timer in (self._sweep_timer, self._retry_timer):
             if timer:
                 timer.cancel()
         self._world_timer = self._sweep_timer = self._retry_timer = None
@@ -360,7 +364,7 @@ class Proxy:
             self._world_timer = None
         self._world_due = deadline = self.world.deadline
         if deadline is not None:
-            self._world_timer = self._loop.call_later(delay_s(deadline), self._tick_world)
+            self._world_timer = self.alarms.at(deadline, self._tick_world)
 
     def _tick_world(self) -> None:
         self._world_timer = None

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Protocol, cast
 
+from .alarms import Alarm, Alarms
 from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
 from .opening import UNREACHED
 from .session import Session
 from .units import MILLISECOND, SECOND
 from .wire.frames import SIDES, Side
 
-LINGER_S = 30.0
+LINGER_TIME = 30 * SECOND
 SLICE_MIN = 256  # what is judged is taken in slices, so that others get their turn between
 SLICE_MAX = 64 * 1024
 TURN = MILLISECOND // 2  # how long one leg may keep the loop
@@ -26,17 +27,10 @@ _TCP_CLOSE = 7  # states of tcpi_state, linux/include/net/tcp_states.h
 _TCP_CLOSE_WAIT = 8
 
 
-def delay_s(deadline: int) -> float:
-    """Seconds until a deadline, for `call_later`; what is not due yet waits for a millisecond at least.
-
-    That is the grain of both loops: for less than half of it uvloop would go round and round.
-    """
-    remaining = deadline - monotonic_ns()
-    return max(remaining, MILLISECOND) / SECOND if remaining > 0 else 0.0
-
-
 class Rim(Protocol):
     """What a relay needs from its proxy."""
+
+    alarms: Alarms
 
     def accepted(self, relay: "Relay", peer: str) -> Session:
         """A client has connected: give its session."""
@@ -217,7 +211,7 @@ class Relay:
         self.loop = loop
         self.legs: list[Leg | None] = [None, None]
         self.dial_task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._timer_due = 0
         self._keeps_back = False  # a leg wants to follow what happens to the session
         self._is_lingering = False  # the session is over, and bytes may still have to leave
@@ -258,7 +252,7 @@ class Relay:
         self.perform(self.session.lost(leg.side, monotonic_ns(), how))
 
     def tick(self) -> None:
-        """The timer fired. Loops may fire a little early; the session looks at its own clock, and is asked again."""
+        """The session's deadline has come."""
         self._timer = None
         self.perform(self.session.tick(monotonic_ns()))
 
@@ -351,14 +345,14 @@ class Relay:
             self._timer = None
         if deadline is not None:
             self._timer_due = deadline
-            self._timer = self.loop.call_later(delay_s(deadline), self.tick)
+            self._timer = self.rim.alarms.at(deadline, self.tick)
 
     def _linger(self) -> None:
         """Both ways have ended; what is still to be written to a peer that does not read gets its time."""
         if not self._is_lingering:
             self._is_lingering = True
             self._set_timer(None)
-            self._timer = self.loop.call_later(LINGER_S, self.abort)
+            self._timer = self.rim.alarms.at(monotonic_ns() + LINGER_TIME, self.abort)
             self.stop_dial()
         if not any(self.legs):
             self._set_timer(None)

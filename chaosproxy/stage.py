@@ -10,6 +10,7 @@ from .carried import attempt_of
 from .digest import Digester, RunDigest
 from .events import ProfileChanged, TimelineReset
 from .journal import RUN_ENDED, Journal, Record, Sink
+from .meter import read_delays
 from .observations import Json, tell_clients
 from .observe import Clients
 from .picture import Picture
@@ -76,6 +77,8 @@ class Stage:
     async def stop(self) -> None:
         """End everything at once. Call it even where `start` has failed."""
         await self.proxy.abort()
+        if (delays := read_delays(self.proxy.world.tally))["count"]:
+            self.journal.note("delays_told", None, **delays)
         if isinstance(self.proxy.world, RecordedWorld):
             self.proxy.world.finish()
 

@@ -46,6 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "carried observe verdict",
         "recoveries",
         "observations simulate",
+        "alarms",
         "certificates relay sockets",
         "addresses secured security",
         "port_holder proxy",

@@ -13,6 +13,7 @@ import pytest
 import chaosproxy.relay
 from chaosproxy.events import Ended, Listening
 from chaosproxy.proxy import Address, Proxy
+from chaosproxy.units import MILLISECOND
 from chaosproxy.wire.frames import build_frame
 
 from .churn import Trouble, story
@@ -242,7 +243,7 @@ class TestPausedLegs:
     def test_a_peer_that_never_reads_its_last_bytes_is_let_go_in_the_end(
         self, loop: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(chaosproxy.relay, "LINGER_S", 0.3)
+        monkeypatch.setattr(chaosproxy.relay, "LINGER_TIME", 300 * MILLISECOND)
 
         async def tale() -> None:
             async with stage({"held_bytes_max": "32MiB", "rules": [{"latency": "300ms"}]}) as on:

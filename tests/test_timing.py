@@ -42,6 +42,15 @@ def sizes(c: Connection, since: int = 0) -> list[tuple[int, int]]:
     return found
 
 
+def wait_lately(network: Network, duration: int, late: int) -> None:
+    """Let time pass, and look at the clock so much behind each deadline."""
+    end = network.now + duration
+    while network.deadline is not None and network.deadline + late <= end:
+        network.now = max(network.now, network.deadline + late)
+        network.wait(0)
+    network.now = end
+
+
 class TestBandwidth:
     def test_so_many_bytes_take_exactly_their_time(self) -> None:
         c = opened({"bandwidth": "1000B/s"})
@@ -222,6 +231,48 @@ class TestBandwidth:
                 # The first piece's own time lies before it left.
                 allowed = burst + (at - left[first][0]) * rate / SECOND + left[first][1]
                 assert passed <= allowed + 1
+
+    def test_a_clock_that_is_looked_at_late_takes_nothing_from_the_rate(self) -> None:
+        c = opened({"bandwidth": "40kB/s"})
+        c.send(SERVER, text("x" * 399_996))
+        began = c.network.now
+        wait_lately(c.network, 11 * SECOND, late=7 * MS)
+        assert c.client.stream == text("x" * 399_996)
+        assert c.client.received[-1][0] - began in (10 * SECOND, 10 * SECOND + 7 * MS)
+
+    def test_a_long_time_away_is_made_up_for_no_further_than_a_second_back(self) -> None:
+        c = opened({"bandwidth": "1000B/s"})
+        c.send(SERVER, text("x" * 3996))
+        began = c.network.now
+        c.network.now += 3020 * MS  # the first piece is late by three seconds
+        c.network.wait(0)
+        assert len(c.client.stream) == 20 + 1000
+        c.network.wait(10 * SECOND)
+        assert c.client.received[-1][0] - began == (4000 + 2000) * MS
+
+    @pytest.mark.parametrize("fault", ["stall", "half_open"])
+    def test_time_for_which_another_rule_kept_it_is_not_made_up_for(self, fault: str) -> None:
+        network = Network(profile(rules=[{"bandwidth": "1000B/s"}]))
+        c = network.open()
+        c.send(SERVER, text("x" * 98))
+        network.wait(30 * MS)
+        network.add(live_rule(fault))
+        c.send(SERVER, text("y" * 996))
+        network.wait(500 * MS)
+        before = len(c.client.stream)
+        network.heal()
+        assert len(c.client.stream) <= before + 20
+        network.wait(100 * MS)
+        assert before + 80 <= len(c.client.stream) <= before + 120
+
+    def test_what_comes_while_a_piece_is_late_begins_then(self) -> None:
+        c = opened({"bandwidth": "1000B/s"})
+        c.send(SERVER, text("x" * 18))
+        c.network.now += 70 * MS  # it was due at 20
+        c.send(SERVER, text("y" * 18))
+        assert c.client.stream == text("x" * 18)
+        c.network.wait(SECOND)
+        assert [at for at, _ in sizes(c)] == [70, 90]
 
 
 class TestSlice:

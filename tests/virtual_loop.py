@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from chaosproxy.alarms import LoopTimer
+
 _SETTLING_S = 0.002  # of real time: the kernel may still be carrying what was sent over loopback
 
 
@@ -74,6 +76,7 @@ def _told_to_all(clock: Clock) -> Iterator[None]:
     names = [name for name, module in sys.modules.items() if name.startswith(("chaosproxy.", "tests."))]
     lookers = [name for name in names if getattr(sys.modules[name], "monotonic_ns", None) is time.monotonic_ns]
     patches = [patch(f"{name}.monotonic_ns", clock) for name in lookers]
+    patches.append(patch("chaosproxy.alarms.open_timer", LoopTimer))  # the kernel's knows real time only
     for each in patches:
         each.start()
     try:

@@ -26,6 +26,36 @@ def test_bandwidth_takes_the_bytes_their_time_and_the_message_comes_whole(loop: 
     run(loop, story())
 
 
+async def time_for(seconds: float) -> float:
+    """How long a bandwidth takes for what should take it so long."""
+    rule = {"bandwidth": "200kB/s", "when": {"from": "server"}}
+    async with stage({"rules": [rule]}) as on:
+        client, server = await on.tunnel()
+        frame = text("x" * 996)
+        count = int(200 * seconds)
+        began = monotonic()
+        sending = asyncio.create_task(server.send(frame * count))
+        assert await client.exactly(count * 1000) == frame * count
+        took = monotonic() - began
+        await sending
+        return took
+
+
+def test_bandwidth_is_what_the_rule_says(loop: str) -> None:
+    async def story() -> None:
+        assert 2 <= await time_for(2) < 2.1  # the very last piece may be late on a busy machine
+
+    run(loop, story())
+
+
+@pytest.mark.slow
+def test_bandwidth_is_true_within_a_hundredth(loop: str) -> None:
+    async def story() -> None:
+        assert 10 <= await time_for(10) < 10.1
+
+    run(loop, story())
+
+
 def test_bandwidth_that_all_share_takes_all_their_time(loop: str) -> None:
     async def story() -> None:
         rule = {"bandwidth": {"rate": "200kB/s", "share": "all"}, "when": {"from": "server"}}
