@@ -4,7 +4,7 @@
 FROM python:3.13-slim-bookworm AS build
 
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY chaosproxy ./chaosproxy
 RUN python -m venv /opt/chaosproxy \
     && /opt/chaosproxy/bin/pip install --no-cache-dir --disable-pip-version-check ".[tls,uvloop]"

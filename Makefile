@@ -49,7 +49,7 @@ chromium:
 prometheus:
 	@tests/interop/prometheus.sh
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml hatch_build.py chaosproxy/wire/speedups.c
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[tls,uvloop]" --group dev

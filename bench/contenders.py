@@ -113,6 +113,7 @@ http {{
 CONTENDERS = (
     Contender("direct", None),
     Contender("chaosproxy-uvloop", chaosproxy("uvloop")),
+    Contender("chaosproxy-pure", lambda place: ["/usr/bin/env", "CHAOSPROXY_PURE=1", *chaosproxy("uvloop")(place)]),
     Contender("chaosproxy-asyncio", chaosproxy("asyncio")),
     Contender("chaosproxy-tcp", chaosproxy("uvloop", "tcp")),
     Contender("haproxy-http", haproxy("http"), program="haproxy", is_reference=True),

@@ -16,6 +16,7 @@ from .events import Action, Dial, End, Pause, Release, Reset, Resume, Send
 from .opening import UNREACHED
 from .session import Session
 from .units import MILLISECOND, SECOND
+from .wire.fast import Lane
 from .wire.frames import SIDES, Side
 
 LINGER_TIME = 30 * SECOND
@@ -48,8 +49,8 @@ class Rim(Protocol):
         """Both legs are gone."""
 
 
-class Leg(asyncio.Protocol):
-    """One TCP connection of a relay."""
+class Leg(Lane, asyncio.Protocol):
+    """One TCP connection of a relay. On the pass lane, a chunk goes through `scan` to `write` and is not received."""
 
     def __init__(self, relay: "Relay", side: Side) -> None:
         self.relay = relay
@@ -59,8 +60,8 @@ class Leg(asyncio.Protocol):
         self.is_ready = True  # to be told to the session as connected, once it is
         self.has_told_end = False  # its peer's FIN was read, or seen while it was not read
         # On the pass lane: where to count, and where to write.
-        self.scan: Callable[[bytes], None] | None = None
-        self.write: Callable[[bytes], Any] = _nowhere
+        self.scan = None
+        self.write = _nowhere
         self.send: Callable[[bytes], Any] = _nowhere  # to this leg's own peer
         self._backlog = b""  # read, and not taken yet; nothing more is read meanwhile
         self._slice = SLICE_MAX // 4
@@ -77,11 +78,8 @@ class Leg(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send = self.transport.write
 
-    def data_received(self, data: bytes) -> None:
-        if self.scan is not None:
-            self.scan(data)
-            self.write(data)
-            return
+    def receive(self, data: bytes) -> None:
+        """Take what is not only passed on."""
         if len(data) <= self._slice:
             self.relay.perform(self.relay.session.receive(self.side, data, monotonic_ns()))
             return

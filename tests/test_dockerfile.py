@@ -31,5 +31,5 @@ def test_every_variable_it_sets_is_one_of_an_option() -> None:
 
 def test_every_file_it_copies_is_let_in() -> None:
     let_in = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
-    assert sorted(let_in) == ["LICENSE", "README.md", "chaosproxy", "pyproject.toml"]
+    assert sorted(let_in) == ["LICENSE", "README.md", "chaosproxy", "hatch_build.py", "pyproject.toml"]
     assert all((ROOT / name).exists() for name in let_in)

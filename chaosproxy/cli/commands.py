@@ -30,6 +30,7 @@ from ..problems import escape, nearest, show
 from ..profile import Profile
 from ..profile_yaml import schema as make_schema
 from ..proxy import Address
+from ..wire.fast import PURE_VARIABLE
 from ..world import Options
 from . import reference
 from .completion import attach, completion
@@ -64,7 +65,8 @@ from .voice import voice_of
 
 HEALTH_TIME_S = 3.0
 CONTROL = "127.0.0.1:7002"
-_OF_COMMANDS = {"URL", "PORT"}  # what `verify` and `sweep` tell a command that may be one of ours
+# What `verify` and `sweep` tell a command that may be one of ours; and what is read before there are options.
+_NO_OPTIONS = {"URL", "PORT", PURE_VARIABLE.removeprefix("CHAOSPROXY_")}
 _OF_KUBERNETES = re.compile(r"CHAOSPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")  # for a service of our name
 
 
@@ -188,7 +190,7 @@ def _profile(context: click.Context, given: dict[str, Any]) -> Profile:
 def _unknown_variables() -> Iterator[str]:
     """Variables that look like ours and are not: a misspelt one would leave a fault out without a word."""
     every = (str(each.envvar) for command in cli.commands.values() for each in command.params if each.envvar)
-    known = {variable.removeprefix("CHAOSPROXY_") for variable in every} | _OF_COMMANDS
+    known = {variable.removeprefix("CHAOSPROXY_") for variable in every} | _NO_OPTIONS
     for name in sorted(os.environ):
         rest = name.removeprefix("CHAOSPROXY_")
         if rest != name and rest not in known and not _OF_KUBERNETES.match(name):

@@ -26,6 +26,7 @@ from ..session import Session
 from ..tally import Buckets
 from ..units import SECOND
 from ..verdict import Judge
+from ..wire.fast import LANE_IN
 from ..world import Told
 from .clients import Standing, client_states, expectations, recoveries
 from .families import gauge, histogram
@@ -121,7 +122,7 @@ class Metrics(Collector):
         )
         lost = self._journal.lost if self._journal else 0
         yield CounterMetricFamily("chaosproxy_journal_lost", "Journal lines that could not be written.", lost)
-        build = {"version": __version__, "python": platform.python_version(), "loop": _loop_name()}
+        build = {"version": __version__, "python": platform.python_version(), "loop": _loop_name(), "lane": LANE_IN}
         yield InfoMetricFamily("chaosproxy_build", "What is running.", build)
         yield self._profile_info()
 

@@ -14,6 +14,8 @@ try:
 except ImportError:  # a platform without the compiled module
     from websockets.utils import apply_mask
 
+from .fast import IS_COMPILED, State
+
 
 class Side(IntEnum):
     """One of the two peers of a connection. An integer, so that it can index a pair."""
@@ -85,13 +87,13 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-class Splitter:
+class Splitter(State):
     """Follow the frames of one direction of one connection, however its bytes are chopped.
 
     Call either `scan` (forward the chunk whole, only count) or `split` (get the pieces) for each chunk.
     """
 
-    __slots__ = ("_close_lacks", "_on_close", "bytes", "closing", "first", "frames", "gone", "head", "need", "open")
+    __slots__ = ("_on_close",)
 
     def __init__(self, on_close: Callable[[], None] = lambda: None) -> None:
         self._on_close = on_close  # told when the first close frame begins, and when it has come whole
@@ -109,8 +111,8 @@ class Splitter:
     def inside_frame(self) -> bool:
         return self.need > 0 or bool(self.head)
 
-    def scan(self, data: bytes) -> None:
-        """Follow a chunk that is forwarded whole. The fast lane: no frame objects, one pass over the heads."""
+    def follow(self, data: bytes) -> None:
+        """Follow a chunk that is forwarded whole: what `scan` does. No frame objects, one pass over the heads."""
         size = len(data)
         self.bytes += size
         at = self.need
@@ -166,6 +168,9 @@ class Splitter:
         elif at < size:
             self.head = data[at:]
             self.gone = size - at
+
+    if not IS_COMPILED:
+        scan = follow
 
     def split(self, data: bytes, *, forwarded: bool = False) -> list[Piece]:
         """Cut a chunk at the ends of frames. A head whose length is not known yet is withheld (see `release_head`).

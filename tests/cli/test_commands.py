@@ -225,6 +225,7 @@ class TestUsage:
             "CHAOSPROXY_FAULTS": "refuse",
             "CHAOSPROXY_SERVICE_HOST": "1.2.3.4",
             "CHAOSPROXY_PORT_7001_TCP": "tcp://",
+            "CHAOSPROXY_PURE": "1",
         }
         ran = chaosproxy("run", "ws://a:1", "--profile", "nothing", env=env)
         assert ran.err.count("warning") == 1
