@@ -24,6 +24,7 @@ class SpeedupsHook(BuildHookInterface):
     """Called by hatchling for each wheel, also for that of an editable installation."""
 
     PLUGIN_NAME = "custom"
+    _folder: TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the module; a wheel that has it says for which platform it is."""
@@ -38,6 +39,11 @@ class SpeedupsHook(BuildHookInterface):
             build_data["tag"] = f"cp311-abi3-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
             if version != "editable":
                 build_data["force_include"][str(compiled)] = MODULE
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Tidy up; the wheel is written."""
+        if self._folder:
+            self._folder.cleanup()
 
 
 def compile_speedups(source: Path, compiled: Path) -> bool:

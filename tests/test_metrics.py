@@ -1,7 +1,10 @@
+import platform
+
 import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from chaosproxy import __version__
 from chaosproxy.expectations import Outcome
 from chaosproxy.faults import FAULTS
 from chaosproxy.journal import Journal
@@ -14,7 +17,7 @@ from chaosproxy.session import Session
 from chaosproxy.tally import Buckets
 from chaosproxy.units import MILLISECOND, SECOND
 from chaosproxy.verdict import Judge, Verdict
-from chaosproxy.wire.frames import Side, build_close, build_frame
+from chaosproxy.wire.frames import Side, Splitter, build_close, build_frame
 from chaosproxy.wire.http import accept_for
 from chaosproxy.world import Options
 from tests.interop.prometheus import promtool
@@ -243,6 +246,11 @@ class TestValues:
         stage = busy_stage()
         digest = stage.world.profile.digest
         assert stage.value("chaosproxy_profile_info", profile="outage", digest=digest, seed="0") == 1
+
+    def test_what_is_running_is_said_and_in_what_its_lane_is_written(self) -> None:
+        lane = "C" if hasattr(Splitter.scan, "__objclass__") else "Python"
+        facts = {"version": __version__, "python": platform.python_version(), "loop": "none", "lane": lane}
+        assert Stage().value("chaosproxy_build_info", **facts) == 1
 
     def test_two_proxies_are_summed(self) -> None:
         one, other = Stage(), Stage()

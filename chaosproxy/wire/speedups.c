@@ -153,19 +153,21 @@ static PyObject *follow_heads(State *self, PyObject *chunk, PyObject *data, uint
         counts[first & 0x0F]++;
         at = payload + length;
     }
-    PyObject *need = PyLong_FromUnsignedLongLong(at > size ? at - size : 0);
-    PyObject *rest = need ? PyBytes_FromStringAndSize((const char *)raw + (at < size ? at : 0), at < size ? size - at : 0) : NULL;
-    if (!rest || !add_counts(self->frames, counts)) {
+    const uint64_t lacks = at > size ? at - size : 0;
+    const uint64_t left = at < size ? size - at : 0;
+    PyObject *need = PyLong_FromUnsignedLongLong(lacks);
+    PyObject *head = PyBytes_FromStringAndSize((const char *)raw + size - left, left);
+    if (!need || !head || !add_counts(self->frames, counts)) {
         Py_XDECREF(need);
-        Py_XDECREF(rest);
+        Py_XDECREF(head);
         return NULL;
     }
     replace(&self->need, need);
-    replace(&self->head, rest);
-    self->gone = at < size ? size - at : 0;
+    replace(&self->head, head);
+    self->gone = left;
     self->bytes += PyBytes_Size(chunk);
     self->open = open;
-    if (at > size)
+    if (lacks)
         self->first = first;
     return Py_NewRef(Py_None);
 }
@@ -174,9 +176,10 @@ static PyObject *state_scan(State *self, PyObject *chunk)
 {
     uint64_t need, lacks;
     PyObject *done = NULL;
-    if (PyBytes_CheckExact(chunk) && read_number(self->need, &need) && read_number(self->close_lacks, &lacks) && !lacks &&
-        self->frames && PyList_CheckExact(self->frames) && PyList_Size(self->frames) == OPCODES && self->head &&
-        PyBytes_CheckExact(self->head) && self->closing && PyBytes_CheckExact(self->closing)) {
+    if (PyBytes_CheckExact(chunk) && self->head && PyBytes_CheckExact(self->head) && self->closing &&
+        PyBytes_CheckExact(self->closing) && self->frames && PyList_CheckExact(self->frames) &&
+        PyList_Size(self->frames) == OPCODES && read_number(self->need, &need) &&
+        read_number(self->close_lacks, &lacks) && !lacks) {
         const uint64_t size = PyBytes_Size(chunk);
         if (need >= size) {
             PyObject *left = PyLong_FromUnsignedLongLong(need - size);
