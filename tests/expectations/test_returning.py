@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chaosproxy.units import MICROSECOND
 from tests.expectations.trial import CLIENT, MS, SERVER, Outcome, S, Trial
 from tests.virtual import close_frame
 
@@ -155,7 +156,7 @@ class TestReconnection:
         trial = self.trial(SILENCE, WELL)
         trial.wait(10 * S)
         trial.network.open("/app/key?client=1")
-        trial.wait(5 * S + 1)
+        trial.wait(5 * S + MICROSECOND)
         assert trial.outcome is Outcome.FAILED
         assert trial.row.seen == "not within 5.0 s of the heal; 1 attempt"
 
@@ -253,7 +254,7 @@ class TestResubscription:
         trial = self.trial("news")
         trial.wait(3 * S)
         trial.connect()
-        trial.wait(5 * S + 1)
+        trial.wait(5 * S + MICROSECOND)
         row = trial.row
         assert (row.outcome, row.seen) == (Outcome.FAILED, "not to news within 5.0 s of the heal")
         assert trial.events_of(row) == ["Subscribed", "PhaseEntered", "Established"]
@@ -262,7 +263,7 @@ class TestResubscription:
         trial = self.trial("news")
         trial.wait(3 * S)
         trial.subscribe(trial.connect(), "news", is_confirmed=False)
-        trial.wait(5 * S + 1)
+        trial.wait(5 * S + MICROSECOND)
         assert trial.outcome is Outcome.FAILED
 
     def test_a_channel_that_was_left_before_is_not_missed(self) -> None:

@@ -195,7 +195,8 @@ def an_outage(loop: str, tmp_path: Path) -> None:
         ("connecting", "unavailable"): 1,
         ("unavailable", "connected"): 1,
     }
-    assert set(seconds) == {("connecting",), ("connected",), ("unavailable",)}
+    been_in = {state for state, spent in seconds.items() if spent}
+    assert been_in == {("connecting",), ("connected",), ("unavailable",)}
     assert 2.9 < seconds["connecting",] < 6
     assert 8 < seconds["unavailable",] < 14
 
