@@ -26,32 +26,38 @@ def test_bandwidth_takes_the_bytes_their_time_and_the_message_comes_whole(loop: 
     run(loop, story())
 
 
-async def time_for(seconds: float) -> float:
-    """How long a bandwidth takes for what should take it so long."""
-    rule = {"bandwidth": "200kB/s", "when": {"from": "server"}}
+async def lag_after(seconds: float) -> float:
+    """How far behind its bandwidth a connection is after so many seconds. It is never ahead, not for a moment.
+
+    Of the last fifth the best moment counts: a busy machine may be late with any single piece.
+    """
+    rate = 200_000
+    rule = {"bandwidth": f"{rate}B/s", "when": {"from": "server"}}
     async with stage({"rules": [rule]}) as on:
         client, server = await on.tunnel()
-        frame = text("x" * 996)
-        count = int(200 * seconds)
+        size = int(rate * seconds)
         began = monotonic()
-        sending = asyncio.create_task(server.send(frame * count))
-        assert await client.exactly(count * 1000) == frame * count
-        took = monotonic() - began
+        sending = asyncio.create_task(server.send(text("x" * 996) * (size // 1000)))
+        came, lags = 0, []
+        while came < size:
+            came += len(await client.receive())
+            lags.append((came, monotonic() - began - came / rate))
         await sending
-        return took
+        assert came == size and min(lag for _, lag in lags) >= 0
+        return min(lag for at, lag in lags if at > size * 0.8)
 
 
 def test_bandwidth_is_what_the_rule_says(loop: str) -> None:
     async def story() -> None:
-        assert 2 <= await time_for(2) < 2.1  # the very last piece may be late on a busy machine
+        assert await lag_after(2) < 0.1
 
     run(loop, story())
 
 
 @pytest.mark.slow
-def test_bandwidth_is_true_within_a_hundredth(loop: str) -> None:
+def test_bandwidth_is_true_within_a_hundredth_over_ten_seconds(loop: str) -> None:
     async def story() -> None:
-        assert 10 <= await time_for(10) < 10.1
+        assert await lag_after(10) < 0.1
 
     run(loop, story())
 
