@@ -149,7 +149,8 @@ def _response(answer: object, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     about = "Text."
     for kind in _kinds(answer):
         if isinstance(kind, Text):
-            content |= {name: {"schema": {"type": "string"}} for name in kind.media_types}
+            # A schema is about what is read: of YAML that is no text.
+            content |= {name: {"schema": {} if "yaml" in name else {"type": "string"}} for name in kind.media_types}
         else:
             content["application/json"] = {"schema": schemas[kind]}
             about = (getattr(kind, "__doc__", None) or "An object.").partition("\n")[0]
