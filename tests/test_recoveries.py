@@ -5,7 +5,7 @@ from typing import Any, SupportsIndex
 
 import pytest
 
-from chaosproxy.observe import CLIENTS_MAX
+from chaosproxy import recoveries
 from chaosproxy.recoveries import DETECTION_BOUNDS, RECONNECT_BOUNDS, RECOVERY_BOUNDS, Recoveries
 from chaosproxy.tally import Buckets
 from chaosproxy.units import MILLISECOND, SECOND
@@ -321,18 +321,21 @@ class TestClients:
         story.connect()
         assert story.recoveries == (1, 1000)
 
-    def test_what_is_kept_of_them_is_bounded_and_of_connections_nothing_is_left(self) -> None:
+    def test_what_is_kept_of_them_is_bounded_and_of_connections_nothing_is_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recoveries, "CLIENTS_MAX", 100)
         story = Story(WELL)
-        for number in range(CLIENTS_MAX + 5):
+        for number in range(105):
             connection = story.connect(client=str(number))
             connection.fin(SERVER)
             connection.fin(CLIENT)
             story.wait(10 * MS)  # the cap on dials
-        assert len(story.seen._clients) == CLIENTS_MAX
+        assert len(story.seen._clients) == 100
         assert not story.seen._connections
         story.connect(client="0")
         assert story.reconnects == (0, 0), "it had been forgotten"
-        story.connect(client="900")
+        story.connect(client="90")
         assert story.reconnects[0] == 1
 
 
