@@ -94,6 +94,15 @@ def loop_factory(name: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
+expect_option = option(
+    "--expect",
+    "expectations",
+    multiple=True,
+    type=Lines(),
+    metavar="EXPECTATION",
+    help="One more: 'reconnected_within: 5s', '{attempts_at_most: 3, phase: outage}'.",
+)
+
 _OF_SERVERS = (
     option("--tls", type=click.Choice(["dev"]), help="Speak TLS with clients, by a development CA of your own."),
     option("--tls-cert", metavar="FILE", help="Speak TLS with clients: our certificate and its chain, as PEM."),

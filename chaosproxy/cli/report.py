@@ -16,7 +16,7 @@ from ..page import report_html
 from ..problems import BadProfile, escape, render
 from ..report import drawn, head
 from ..retold import Retold, retell
-from .options import ENVIRONMENT, Lines, option
+from .options import ENVIRONMENT, expect_option, option
 from .reports import show_lanes, show_table, try_to_write
 from .terminal import say
 from .trouble import ExitCode, Trouble
@@ -27,14 +27,7 @@ LINE_MAX = 64 * 1024 * 1024  # characters; a longer one is no journal's
 @click.command("report", epilog=ENVIRONMENT)
 @click.argument("journal", metavar="JOURNAL|-")
 @option("--output", "-o", metavar="FILE", help="Write one HTML file that opens without a network; - is stdout.")
-@option(
-    "--expect",
-    "expectations",
-    multiple=True,
-    type=Lines(),
-    metavar="EXPECTATION",
-    help="One more: 'reconnected_within: 5s', '{attempts_at_most: 3, phase: outage}'.",
-)
+@expect_option
 @option(
     "--lanes", type=click.IntRange(0), default=LANES_SHOWN, show_default=True, help="How many to draw in the terminal."
 )

@@ -6,6 +6,7 @@ import signal
 import traceback
 from contextlib import nullcontext, suppress
 
+from ..expectations.base import counted
 from ..proxy import Proxy
 from .greeting import no_client_yet
 from .live import living, may_live
@@ -77,12 +78,8 @@ async def _drain(show: Show, signals: _Signals, grace_s: float, say: Say) -> int
 def _summary(proxy: Proxy) -> str:
     totals = proxy.world.totals
     strikes = ", ".join(f"{fault} {count}" for fault, count in sorted(proxy.world.tally.strikes.items())) or "none"
-    attempts, opened = _count(totals.attempts, "attempt"), _count(totals.opened, "connection")
+    attempts, opened = counted(totals.attempts, "attempt"), counted(totals.opened, "connection")
     return f"{attempts}, {opened} opened; faults struck: {strikes}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _remind(show: Show, say: Say) -> None:

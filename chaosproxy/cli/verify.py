@@ -18,7 +18,7 @@ from .options import (
     DURATION,
     ENVIRONMENT,
     URL,
-    Lines,
+    expect_option,
     is_quiet,
     loop_factory,
     option,
@@ -51,14 +51,7 @@ class _Verify(click.Command):
 @option("--listen", type=ADDRESS, default="127.0.0.1:0", show_default=True, help="Where clients connect.")
 @server_options
 @env_option(has_control=True)
-@option(
-    "--expect",
-    "expectations",
-    multiple=True,
-    type=Lines(),
-    metavar="EXPECTATION",
-    help="One more: 'reconnected_within: 5s', '{attempts_at_most: 3, phase: outage}'.",
-)
+@expect_option
 @option("--seed", type=int, help="What chance depends on; the profile's own by default.")
 @option(
     "--repeat",
